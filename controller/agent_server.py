@@ -1,0 +1,105 @@
+"""Listens to the agents: which port is where (docs/architecture.md, "Messages")."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import eventlet
+from eventlet.timeout import Timeout
+
+from channel.frames import FrameError, FrameReader, pack
+from controller.bindings import SnapshotError, read_snapshot
+from controller.composer import Composer
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds a peer has to say hello, and seconds of silence after which it is asked whether it is still there.
+_HELLO_BOUND = 10.0
+_SILENCE = 15.0
+_MAX_AGENTS = 4096
+_VERSION = 1
+
+
+class AgentServer:
+    """Accepts agents on ``host:port`` and feeds their snapshots to the composer."""
+
+    def __init__(self, composer: Composer, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._composer = composer
+        self._numbers = count(1)
+        self._listener = eventlet.listen((host, int(port)), reuse_addr=True)
+
+    def serve_forever(self) -> None:
+        """Accept until the process ends."""
+        eventlet.serve(self._listener, self._talk, concurrency=_MAX_AGENTS)
+
+    def _talk(self, peer: Any, address: Any) -> None:
+        conversation = _Conversation(self._composer, peer, next(self._numbers))
+        try:
+            conversation.run()
+        except (FrameError, SnapshotError, Timeout, OSError) as error:
+            LOG.warning("agent %s at %s: %s", conversation.host or "(no name yet)", address, error)
+        finally:
+            conversation.end()
+
+
+class _Conversation:
+    def __init__(self, composer: Composer, peer: Any, number: int) -> None:
+        self.host: str | None = None
+        self._composer = composer
+        self._peer = peer
+        self._number = number
+        self._reader = FrameReader()
+
+    def run(self) -> None:
+        asked = False
+        while True:
+            try:
+                with Timeout(_SILENCE if self.host else _HELLO_BOUND):
+                    data = self._peer.recv(65536)
+            except Timeout:
+                if asked or self.host is None:
+                    raise
+                asked = True
+                self._send({"type": "ping"})
+                continue
+            if not data:
+                return
+            asked = False
+            for message in self._reader.feed(data):
+                self._take(message)
+
+    def end(self) -> None:
+        if self.host is not None:
+            self._composer.agent_lost(self.host, self._number)
+        self._peer.close()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        kind = message.get("type")
+        if self.host is None:
+            self._hello(message)
+        elif kind == "snapshot":
+            refusal = self._composer.take_snapshot(self.host, read_snapshot(message))
+            if refusal:
+                raise SnapshotError(refusal)
+            self._send({"type": "ack", "seq": message.get("seq")})
+        elif kind == "ping":
+            self._send({"type": "pong"})
+        elif kind != "pong":
+            raise SnapshotError(f"unknown message {kind!r}")
+
+    def _hello(self, message: Mapping[str, Any]) -> None:
+        host = message.get("host")
+        if message.get("type") != "hello" or not isinstance(host, str) or not host:
+            raise SnapshotError("the first message must be a hello with the host's name")
+        if message.get("version") != _VERSION:
+            raise SnapshotError(f"speaks version {message.get('version')!r}, this controller {_VERSION}; upgrade it")
+        self.host = host
+        self._composer.agent_connected(host, self._number)
+        LOG.info("agent of host %s connected", host)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self._peer.sendall(pack(message))

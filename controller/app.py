@@ -1,0 +1,91 @@
+"""The Ryu application: ``ryu-manager controller.app``, or ``python -m controller``.
+
+A thin shim: it hands connected switches to the composer and starts the servers around it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import eventlet
+from ryu.base import app_manager
+from ryu.controller import ofp_event
+from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.ofproto import ofproto_v1_3
+
+from controller import wire
+from controller.agent_server import AgentServer
+from controller.composer import Composer
+from controller.feed_follower import FeedFollower
+from controller.openflow import OpenFlowSession
+from controller.request_server import RequestServer
+from econe_api.config import load
+
+LOG = logging.getLogger(__name__)
+
+#: Names the configuration file; ``--sluice-config`` sets it.
+CONFIG_VARIABLE = "SLUICE_CONFIG"
+
+
+class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
+    """Elastic IPs and security groups on every bridge that connects."""
+
+    OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]  # noqa: RUF012 - Ryu's own convention
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        config_file = os.environ.get(CONFIG_VARIABLE)
+        config = load(Path(config_file) if config_file else None)
+        self._composer = Composer(expected=[hypervisor.name for hypervisor in config.hypervisors])
+        self._sessions: dict[Any, OpenFlowSession] = {}
+        self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
+        self._agents = AgentServer(self._composer, config.controller.agent_listen)
+        self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke)
+        wire.install()
+
+    def start(self) -> None:
+        """Begin to serve."""
+        super().start()
+        for service in (self._feed.run, self._agents.serve_forever, self._requests.serve_forever):
+            eventlet.spawn(_vital, service)
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        self._composer.close()
+        self._feed.stop()
+        super().stop()
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    def switch_changed(self, event: Any) -> None:
+        """A switch has finished its handshake, or is gone."""
+        datapath = event.datapath
+        if event.state == MAIN_DISPATCHER:
+            session = self._sessions[datapath] = OpenFlowSession(datapath)
+            LOG.info("switch %016x connected from %s", session.dpid, datapath.address[0])
+            self._composer.switch_connected(session.dpid, session)
+            return
+        lost = self._sessions.pop(datapath, None)
+        if lost is not None:
+            LOG.info("switch %016x disconnected", lost.dpid)
+            self._composer.switch_lost(lost.dpid, lost)
+
+    def _store_problem(self, text: str) -> None:
+        self._composer.store_problem = text
+
+
+def _vital(service: Callable[[], None]) -> None:
+    """Run a service that must not end: a fault kills the process loudly, and its supervisor starts it again.
+
+    A controller that is half alive would look well and enforce nothing new; the switches keep their flows meanwhile.
+    """
+    try:
+        service()
+    except eventlet.greenlet.GreenletExit:
+        return
+    except Exception:
+        LOG.critical("%s failed; the controller ends", getattr(service, "__qualname__", service), exc_info=True)
+    os._exit(70)

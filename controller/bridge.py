@@ -1,0 +1,295 @@
+"""One bridge: desired flows against installed flows, brought together by one greenlet.
+
+Model: ``desired`` is what the store and the agents call for; ``installed`` is what the switch has acknowledged, None
+when that is not known.  The greenlet takes the marks that have gathered, brings ``desired`` up to date, sends the
+difference as one bundle and takes the acknowledgement over into ``installed``.
+
+Goals: (1) nothing is sent before the store and the agent of the host have been heard; (2) after a reconnect or an
+unknown outcome the switch's own table is read and only the difference is sent, so an unchanged restart sends nothing;
+(3) an elastic IP comes only when its old host has let go (:mod:`controller.handover`); (4) a port's conntrack zone is
+flushed before the port is admitted and after it is gone, never while it stays.
+
+Tension: (2) wants to trust the mirror, a switch may have restarted.  A restart loses the connection, and a new
+connection always begins with a reading.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import eventlet
+from eventlet.event import Event
+
+from controller.desired import Desired
+from controller.handover import Handover
+from controller.index import Index
+from controller.keys import ElasticKey, Key
+from flowrules import tables
+from flowrules.actions import Load
+from flowrules.decode import InstalledFlow
+from flowrules.diff import Diff, changes, diff, encode_delete
+from flowrules.diff import Key as FlowKey
+from flowrules.encode import flow_add
+from flowrules.fields import IN_PORT, SOURCE_PORT
+from flowrules.flow import Flow
+from flowrules.oxm import canonical
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between tries after a refusal, and between looks at an elastic IP that another host still holds.
+_RETRY = (0.1, 0.5, 1.0, 2.0, 5.0)
+_HELD = 0.05
+_IN_PORT = IN_PORT.header.to_bytes(4, "big")
+
+
+class Session(Protocol):
+    """What :class:`controller.openflow.OpenFlowSession` offers."""
+
+    def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
+        """Send flow-mods; see :meth:`controller.openflow.OpenFlowSession.apply`."""
+
+    def dump(self) -> list[InstalledFlow]:
+        """Read all flows back."""
+
+    def flush_zone(self, *zones: int) -> None:
+        """Forget the connections of conntrack zones."""
+
+    def emit(self, message: bytes) -> None:
+        """Send a message that nobody answers."""
+
+    def close(self) -> None:
+        """End the session."""
+
+
+class Surroundings(Protocol):
+    """What a bridge needs to know of the rest of the cloud."""
+
+    handover: Handover
+
+    @property
+    def index(self) -> Index:
+        """The present records and bindings."""
+
+    def revision(self) -> int:
+        """The store's revision that the index stands for."""
+
+    def connected(self) -> set[str]:
+        """Hosts with a session."""
+
+    def unsynced(self) -> set[str]:
+        """Hosts with a session whose flows have not been compared yet."""
+
+    def claimed(self, host: str, public_ip: str) -> None:
+        """An elastic IP has come to ``host``."""
+
+    def settled(self) -> None:
+        """A bridge has made progress; whoever waits should look again."""
+
+
+class Bridge:
+    """The flows of one host."""
+
+    def __init__(self, host: str, surroundings: Surroundings) -> None:
+        self.host = host
+        self.desired = Desired(host)
+        self.session: Session | None = None
+        self.flow_mods = 0
+        self.bundles = 0
+        self.foreign = 0
+        self.problem: str | None = None
+        self._around = surroundings
+        self._ready = False  # store loaded and agent heard
+        self.synced = False  # has the switch been brought in line once on this connection?
+        self._installed: dict[FlowKey, Flow] | None = None
+        self._marks: set[Key] = set()
+        self._touched: set[FlowKey] = set()
+        self._elastic: set[ElasticKey] = set()
+        self._waiting_since: int | None = None  # revision of the oldest mark not taken up yet
+        self._in_flight: int | None = None  # revision of the oldest mark taken up and not acknowledged yet
+        self._wake = Event()
+        self._greenlet = eventlet.spawn(self._run)
+
+    # Called from outside; none of these blocks.
+
+    def mark(self, keys: Iterable[Key], revision: int) -> None:
+        """Fragments may have changed at ``revision``."""
+        self._marks.update(keys)
+        if self._marks:
+            self._waiting_since = _oldest(self._waiting_since, revision)
+            self._poke()
+
+    def attach(self, session: Session) -> None:
+        """A switch has connected: its flows are not known yet."""
+        if self.session is not None:
+            self.session.close()
+        self.session, self._installed, self.synced = session, None, False
+        self._poke()
+
+    def detach(self, session: Session) -> None:
+        """That session is over."""
+        session.close()
+        if self.session is session:
+            self.session, self._installed, self.synced = None, None, False
+            self._around.settled()
+
+    def start(self) -> None:
+        """Everything that must be known before the first flow is sent is known now."""
+        self._ready = True
+        self._poke()
+
+    def stop(self) -> None:
+        """End the greenlet."""
+        self._greenlet.kill()
+        if self.session is not None:
+            self.session.close()
+
+    @property
+    def flows(self) -> int:
+        """Number of flows the switch has acknowledged."""
+        return len(self._installed or ())
+
+    def has_installed(self, revision: int) -> bool:
+        """Is everything up to ``revision`` that concerns this host acknowledged?"""
+        return self.installed_revision >= revision
+
+    @property
+    def installed_revision(self) -> int:
+        """The newest revision of which nothing is missing here."""
+        missing = _oldest(self._waiting_since, self._in_flight)
+        return self._around.revision() if missing is None else missing - 1
+
+    # The greenlet.
+
+    def _poke(self) -> None:
+        if not self._wake.ready():
+            self._wake.send()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            self._wake.wait()
+            self._wake = Event()
+            while self._ready and self.session is not None and self._unfinished():
+                try:
+                    self._step(self.session)
+                except Exception as error:
+                    self._failed(error)
+                    eventlet.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
+                    failures += 1
+                else:
+                    failures, self.problem = 0, None
+                self._around.settled()
+                if self._touched:
+                    eventlet.sleep(_HELD)
+
+    def _unfinished(self) -> bool:
+        return self._installed is None or bool(self._marks) or bool(self._touched)
+
+    def _failed(self, error: Exception) -> None:
+        self.problem = f"{type(error).__name__}: {error}"
+        LOG.warning("host %s: %s; its flows will be read and compared again", self.host, self.problem)
+        self._installed, self.synced = None, False
+
+    def _step(self, session: Session) -> None:
+        """Take the marks, send the difference, take the acknowledgement over."""
+        self._in_flight = _oldest(self._in_flight, self._waiting_since)
+        self._waiting_since = None
+        marks, self._marks = self._marks, set()
+        self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
+        self._touched |= self.desired.update(self._around.index, marks)
+        found = self._compare(session)
+        held = self._held(found.adds)
+        sent = found._replace(adds=tuple(flow for flow in found.adds if flow.key not in held))
+        # Copies, because marks may come in while the switch is thinking.
+        touched, wanted = frozenset(self._touched), {flow.key: flow for flow in sent.adds}
+        gone = [key for key in touched if key not in self.desired.flows]
+        self._send(session, sent)
+        if session is not self.session or self._installed is None:
+            return
+        self._installed.update(wanted)
+        for key in gone:
+            self._installed.pop(key, None)
+        self._touched, self.synced = set(held), True
+        self._settle_elastic(held, {self.desired.owners.get(key) for key in wanted})
+        if not held:
+            self._in_flight = None
+
+    def _compare(self, session: Session) -> Diff:
+        if self._installed is not None:
+            touched, desired, installed = self._touched, self.desired.flows, self._installed
+            return changes(
+                {key: installed[key] for key in touched if key in installed},
+                {key: desired[key] for key in touched if key in desired},
+            )
+        dumped = session.dump()
+        found = diff(self.desired.flows, dumped)
+        self.foreign = len(found.foreign)
+        missing = {flow.key for flow in found.adds}
+        self._installed = {key: flow for key, flow in self.desired.flows.items() if key not in missing}
+        self._touched = missing
+        self._elastic |= {key for key in self.desired.fragments if isinstance(key, ElasticKey)}
+        self._elastic |= {ElasticKey(ip) for ip, host in self._around.handover.holders.items() if host == self.host}
+        return found
+
+    def _held(self, adds: Iterable[Flow]) -> set[FlowKey]:
+        """Flows of elastic IPs that another host has not let go of yet."""
+        verdicts: dict[ElasticKey, bool] = {}
+        held = set()
+        for flow in adds:
+            owner = self.desired.owners.get(flow.key)
+            if not isinstance(owner, ElasticKey):
+                continue
+            if owner not in verdicts:
+                around = self._around
+                verdicts[owner] = around.handover.may_claim(
+                    owner.public_ip, self.host, around.connected(), around.unsynced()
+                )
+            if not verdicts[owner]:
+                held.add(flow.key)
+        return held
+
+    def _settle_elastic(self, held: set[FlowKey], sent: set[Key | None]) -> None:
+        waiting = {self.desired.owners.get(key) for key in held}
+        present = self.desired.fragments
+        for key in self._elastic - waiting:
+            if key not in present:
+                self._around.handover.released(key.public_ip, self.host)
+            elif self._around.handover.claimed(key.public_ip, self.host) and key in sent:
+                self._around.claimed(self.host, key.public_ip)
+        self._elastic &= waiting
+
+    def _send(self, session: Session, found: Diff) -> None:
+        if found.empty:
+            return
+        admitted = {zone for flow in found.adds if (zone := _zone(flow)) is not None}
+        gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
+        session.flush_zone(*sorted(admitted))
+        session.apply([encode_delete(item) for item in found.deletes], [flow_add(flow) for flow in found.adds])
+        session.flush_zone(*sorted(gone - admitted))
+        self.flow_mods += len(found.adds) + len(found.deletes)
+        self.bundles += 1
+        LOG.info("host %s: %d flows added, %d deleted", self.host, len(found.adds), len(found.deletes))
+
+
+def _oldest(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _zone(flow: Flow) -> int | None:
+    """The conntrack zone of the port that this flow admits, if it admits one."""
+    if flow.table != tables.CLASSIFY:
+        return None
+    loads = [action for action in flow.actions if isinstance(action, Load) and action.target == SOURCE_PORT]
+    return loads[0].value if loads else None
+
+
+def _zone_of_installed(item: InstalledFlow) -> int | None:
+    """The conntrack zone of the port that an installed flow admits; the zone of uplink and fabric is never used."""
+    if item.table != tables.CLASSIFY:
+        return None
+    for entry in canonical(item.match_bytes):
+        if entry.startswith(_IN_PORT):
+            return int.from_bytes(entry[len(_IN_PORT) :], "big") & 0xFFFF
+    return None

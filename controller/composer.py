@@ -1,0 +1,227 @@
+"""Puts it together: store changes and port bindings in, bridges told, acknowledgements counted.
+
+Runs on eventlet's one thread; nothing here blocks.
+
+No bridge is touched before the store has been read and the agents of all expected hosts have been heard: after a
+restart a host that has not reported yet would look as if its instances were gone, and the others would drop their
+routes to them.  A host that stays silent is waited for no longer than ``grace`` seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import eventlet
+from eventlet.event import Event
+from eventlet.timeout import Timeout
+
+from controller.announcer import Announcer
+from controller.bindings import HostPorts
+from controller.bridge import Bridge, Session
+from controller.handover import Handover
+from controller.index import Index
+from controller.world import Dirty, World
+from econe_api.store.records import Batch
+
+LOG = logging.getLogger(__name__)
+
+
+class Composer:
+    """The cloud as this controller sees it."""
+
+    def __init__(self, expected: Iterable[str] = (), grace: float = 10.0) -> None:
+        self._expected = frozenset(expected)
+        self._started = False
+        self.world = World()
+        self.bridges: dict[str, Bridge] = {}
+        self.handover = Handover(time.monotonic)
+        self.loaded = False  # has the store been read?
+        self.store_problem: str | None = None
+        self._agents: dict[str, int] = {}  # host -> number of its live agent connection
+        self._sessions: dict[int, Session] = {}  # by dpid
+        self._announcer = Announcer(self)
+        self._progress = Event()
+        eventlet.spawn_after(grace, self._start)
+
+    def _start_when_heard(self) -> None:
+        if self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected):
+            self._start()
+
+    def _start(self) -> None:
+        """Let the bridges go, if the store has been read; every later bridge goes at once."""
+        if not self._started:
+            silent = sorted(self._expected - self.world.index.hosts.keys())
+            if silent:
+                LOG.warning("no agent has reported from %s; going on without", ", ".join(silent))
+        self._started = True
+        if self.loaded:
+            for bridge in self.bridges.values():
+                bridge.start()
+
+    # Store.
+
+    def take_batch(self, batch: Batch) -> None:
+        """Changes from the store; the first one must be the full state."""
+        dirty = self.world.apply(batch)
+        self.loaded = True
+        self.store_problem = None
+        self._mark(dirty)
+        self._start_when_heard()
+        self.settled()
+
+    # Agents.
+
+    def agent_connected(self, host: str, connection: int) -> None:
+        """An agent said hello; a newer connection of one host replaces the older."""
+        self._agents[host] = connection
+
+    def agent_lost(self, host: str, connection: int) -> None:
+        """An agent's connection ended.  What it said stays true: silence is not an empty host."""
+        if self._agents.get(host) == connection:
+            del self._agents[host]
+
+    def take_snapshot(self, host: str, ports: HostPorts) -> str | None:
+        """An agent's snapshot; returns a refusal in words when another host already has this datapath."""
+        for other, known in self.world.index.hosts.items():
+            if other != host and known.dpid == ports.dpid:
+                return f"datapath {ports.dpid:016x} belongs to host {other} already; give one of them another"
+        bridge = self.bridges.get(host)
+        if bridge is None:
+            bridge = self.bridges[host] = Bridge(host, self)
+        before = self.world.index.hosts.get(host)
+        self._mark(self.world.bind(host, ports))
+        if before is not None and before.dpid != ports.dpid and bridge.session is not None:
+            bridge.detach(bridge.session)
+        session = self._sessions.get(ports.dpid)
+        if session is not None and bridge.session is not session:
+            bridge.attach(session)
+        self._start_when_heard()
+        return None
+
+    # Switches.
+
+    def switch_connected(self, dpid: int, session: Session) -> None:
+        """A switch is past its handshake; its agent may or may not have been heard yet."""
+        self._sessions[dpid] = session
+        for host, ports in self.world.index.hosts.items():
+            if ports.dpid == dpid:
+                self.bridges[host].attach(session)
+
+    def switch_lost(self, dpid: int, session: Session) -> None:
+        """The connection of a switch ended."""
+        if self._sessions.get(dpid) is session:
+            del self._sessions[dpid]
+        session.close()
+        for bridge in self.bridges.values():
+            if bridge.session is session:
+                bridge.detach(session)
+
+    # Surroundings of the bridges.
+
+    @property
+    def index(self) -> Index:
+        """The present records and bindings."""
+        return self.world.index
+
+    def revision(self) -> int:
+        """The store's revision that the index stands for."""
+        return self.world.revision
+
+    def connected(self) -> set[str]:
+        """Hosts with a session."""
+        return {host for host, bridge in self.bridges.items() if bridge.session is not None}
+
+    def unsynced(self) -> set[str]:
+        """Hosts with a session whose flows have not been brought in line yet."""
+        return {host for host, bridge in self.bridges.items() if bridge.session is not None and not bridge.synced}
+
+    def claimed(self, host: str, public_ip: str) -> None:
+        """An elastic IP has come to ``host``: the public network is told."""
+        self._announcer.announce(host, public_ip)
+
+    def settled(self) -> None:
+        """Wake whoever waits for an acknowledgement."""
+        progress, self._progress = self._progress, Event()
+        progress.send()
+
+    def _mark(self, dirty: Dirty) -> None:
+        for host, keys in dirty.items():
+            bridge = self.bridges.get(host)
+            if bridge is not None:
+                bridge.mark(keys, self.world.revision)
+
+    # Questions.
+
+    def wait_installed(self, revision: int, timeout: float) -> tuple[bool, list[str]]:
+        """Wait until ``revision`` is installed on every reachable host that it concerns, at most ``timeout`` seconds.
+
+        Returns whether it is installed everywhere, and the hosts that lag.
+        """
+        with Timeout(timeout, False):
+            while self.world.revision < revision or self._lagging(revision, reachable=True):
+                self._progress.wait()
+        lagging = sorted(self._lagging(revision))
+        return not lagging and self.world.revision >= revision, lagging
+
+    def _lagging(self, revision: int, *, reachable: bool = False) -> list[str]:
+        return [
+            host
+            for host, bridge in self.bridges.items()
+            if not bridge.has_installed(revision) and (bridge.session is not None or not reachable)
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """The reply to ``status`` (docs/architecture.md, "Messages")."""
+        hosts = [self._host_status(host) for host in sorted(self.bridges)]
+        problems = [] if self.loaded else ["the store has not been read yet"]
+        known = {ports.dpid for ports in self.world.index.hosts.values()}
+        problems += [
+            f"switch {dpid:016x} is connected but no agent claims it" for dpid in self._sessions.keys() - known
+        ]
+        if self.store_problem:
+            problems.append(self.store_problem)
+        return {
+            "revision": self.world.revision,
+            "hosts": hosts,
+            "problems": problems,
+            "counters": {
+                "flow_mods": sum(bridge.flow_mods for bridge in self.bridges.values()),
+                "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
+                "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
+                "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
+            },
+        }
+
+    def _host_status(self, host: str) -> dict[str, Any]:
+        bridge, ports = self.bridges[host], self.world.index.hosts[host]
+        problems = [*ports.problems, *bridge.desired.problems.values()]
+        if bridge.session is None:
+            problems.append("its switch is not connected")
+        if host not in self._agents:
+            problems.append("its agent is not connected")
+        if bridge.problem:
+            problems.append(bridge.problem)
+        if bridge.foreign:
+            problems.append(f"{bridge.foreign} flows on {ports.bridge} are not ours")
+        return {
+            "name": host,
+            "dpid": f"{ports.dpid:016x}",
+            "connected": bridge.session is not None,
+            "agent": host in self._agents,
+            "in_sync": bridge.session is not None and bridge.synced and bridge.has_installed(self.world.revision),
+            "desired": self.world.revision,
+            "installed": bridge.installed_revision,
+            "ports": len(ports.interfaces),
+            "flows": bridge.flows,
+            "flow_mods": bridge.flow_mods,
+            "problems": problems,
+        }
+
+    def close(self) -> None:
+        """End all greenlets."""
+        for bridge in self.bridges.values():
+            bridge.stop()
+        eventlet.sleep(0)

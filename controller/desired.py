@@ -1,0 +1,90 @@
+"""The desired flows of one bridge, kept up to date fragment by fragment.  Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, KeysView
+from dataclasses import dataclass, field
+
+from controller.index import Index
+from controller.keys import Key
+from controller.projection import resolve
+from flowrules.compiler import Fragment, compile_intent
+from flowrules.diff import Key as FlowKey
+from flowrules.flow import Flow
+from flowrules.intent import Intent
+
+
+@dataclass(slots=True)
+class Counters:
+    """Work done since the start; tests assert these, not seconds."""
+
+    resolved: int = 0
+    compiled: int = 0
+
+
+@dataclass(slots=True)
+class Desired:
+    """Flows by key with the fragment that owns each, and what could not be compiled."""
+
+    host: str
+    flows: dict[FlowKey, Flow] = field(default_factory=dict)
+    owners: dict[FlowKey, Key] = field(default_factory=dict)
+    problems: dict[Key, str] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
+
+    def update(self, index: Index, keys: Iterable[Key]) -> set[FlowKey]:
+        """Bring the fragments named by ``keys`` up to date; returns the flow keys that may have changed.
+
+        All old fragments go before any new one comes: a reused ofport belongs to two fragments for a moment.
+        """
+        fresh: list[tuple[Key, Intent, Fragment]] = []
+        touched: set[FlowKey] = set()
+        for key in keys:
+            self.counters.resolved += 1
+            known = self._fragments.get(key)
+            try:
+                intent = resolve(index, self.host, key)
+                if known is not None and known[0] == intent:
+                    self.problems.pop(key, None)
+                    continue
+                fragment = compile_intent(intent) if intent is not None else ()
+            except Exception as error:
+                self.problems[key] = f"{key}: {type(error).__name__}: {error}"
+                continue
+            self.problems.pop(key, None)
+            touched |= self._remove(key)
+            if intent is not None:
+                self.counters.compiled += 1
+                fresh.append((key, intent, fragment))
+        for key, intent, fragment in fresh:
+            touched |= self._insert(key, intent, fragment)
+        return touched
+
+    @property
+    def fragments(self) -> KeysView[Key]:
+        """Names of the fragments present."""
+        return self._fragments.keys()
+
+    def intents(self) -> dict[Key, Intent]:
+        """The intent of every fragment present."""
+        return {key: intent for key, (intent, _) in self._fragments.items()}
+
+    def _remove(self, key: Key) -> set[FlowKey]:
+        known = self._fragments.pop(key, None)
+        gone = {flow.key for flow in known[1] if self.owners.get(flow.key) == key} if known else set()
+        for flow_key in gone:
+            del self.flows[flow_key], self.owners[flow_key]
+        return gone
+
+    def _insert(self, key: Key, intent: Intent, fragment: Fragment) -> set[FlowKey]:
+        came: set[FlowKey] = set()
+        for flow in fragment:
+            owner = self.owners.get(flow.key)
+            if owner is not None:
+                self.problems[key] = f"{key}: {owner} has a flow of the same match in table {flow.table}"
+                continue
+            self.flows[flow.key], self.owners[flow.key] = flow, key
+            came.add(flow.key)
+        self._fragments[key] = (intent, fragment)
+        return came

@@ -1,0 +1,108 @@
+"""The controller's end of the feed: starts the reader process, turns its frames into batches, pokes it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import eventlet
+from eventlet.green import os, subprocess
+
+from channel.frames import FrameError, FrameReader
+from econe_api.store.records import (
+    AddressRecord,
+    Batch,
+    Change,
+    GroupRecord,
+    InterfaceRecord,
+    Kind,
+    PoolRecord,
+    Record,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+
+LOG = logging.getLogger(__name__)
+
+_RETRY = 1.0
+_RECORDS: dict[Kind, type[Any]] = {
+    Kind.VPC: VpcRecord,
+    Kind.SUBNET: SubnetRecord,
+    Kind.POOL: PoolRecord,
+    Kind.INTERFACE: InterfaceRecord,
+    Kind.GROUP: GroupRecord,
+    Kind.ADDRESS: AddressRecord,
+}
+
+
+def read_change(kind: str, key: str, values: Mapping[str, Any] | None) -> Change:
+    """A change as the reader process wrote it; raises KeyError, TypeError or ValueError when it is none."""
+    what = Kind(kind)
+    if values is None:
+        return Change(what, key, None)
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    if what is Kind.GROUP:
+        fields["rules"] = tuple(RuleRecord(**rule) for rule in fields["rules"])
+    record: Record = _RECORDS[what](**fields)
+    return Change(what, key, record)
+
+
+class FeedFollower:
+    """Follows the store through the reader process; a reader that dies is started again and begins with everything."""
+
+    def __init__(self, config: str | None, take: Callable[[Batch], None], problem: Callable[[str], None]) -> None:
+        self._command = [sys.executable, "-m", "controller.feed_reader", *(["--config", config] if config else [])]
+        self._take = take
+        self._problem = problem
+        self._reader: Any = None
+        self._parts: list[Change] = []
+
+    def poke(self, _revision: int) -> None:
+        """Have the store looked at now."""
+        if self._reader is not None:
+            try:
+                os.write(self._reader.stdin.fileno(), b"!")
+            except OSError:
+                LOG.debug("the feed reader is not there; it will look by itself when it is back")
+
+    def run(self) -> None:
+        """Follow until the greenlet is killed."""
+        while True:
+            self._reader = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            try:
+                self._read(self._reader.stdout.fileno())
+                status = self._reader.wait()
+                self._problem(f"the feed reader ended with status {status}")
+            except FrameError as error:
+                self._problem(f"the feed reader wrote nonsense: {error}")
+            finally:
+                self.stop()
+            eventlet.sleep(_RETRY)
+
+    def stop(self) -> None:
+        """End the reader process."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stdin.close()
+            reader.stdout.close()
+            reader.wait()
+
+    def _read(self, source: int) -> None:
+        frames = FrameReader()
+        self._parts = []
+        while data := os.read(source, 1 << 18):
+            for message in frames.feed(data):
+                self._message(message)
+
+    def _message(self, message: Mapping[str, Any]) -> None:
+        if "problem" in message:
+            LOG.warning("%s", message["problem"])
+            self._problem(str(message["problem"]))
+            return
+        self._parts += [read_change(*change) for change in message["changes"]]
+        if message["last"]:
+            changes, self._parts = tuple(self._parts), []
+            self._take(Batch(message["revision"], message["full"], changes))

@@ -1,0 +1,95 @@
+"""The store's records and the agents' bindings, indexed the ways that the projection asks for them.
+
+Every index is a function of records and bindings alone; ``tests/controller`` compares each one kept up to date over
+random histories with one built from the end state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from controller.bindings import HostPorts
+from econe_api.store.records import (
+    AddressRecord,
+    GroupRecord,
+    InterfaceRecord,
+    PoolRecord,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+from flowrules.addresses import mac_to_int
+from flowrules.intent import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an interface is: host and OpenFlow port."""
+
+    host: str
+    ofport: int
+
+
+#: What rules refer to: a group id or a CIDR.  The two cannot be confused (``sg-...``, ``10.0.0.0/8``).
+Remote = str
+
+
+@dataclass(slots=True)
+class Index:
+    """Records by id, and who belongs to whom."""
+
+    vpcs: dict[str, VpcRecord] = field(default_factory=dict)
+    subnets: dict[str, SubnetRecord] = field(default_factory=dict)
+    pools: dict[str, PoolRecord] = field(default_factory=dict)
+    interfaces: dict[str, InterfaceRecord] = field(default_factory=dict)
+    groups: dict[str, GroupRecord] = field(default_factory=dict)
+    addresses: dict[str, AddressRecord] = field(default_factory=dict)
+    hosts: dict[str, HostPorts] = field(default_factory=dict)
+
+    subnets_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    members: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    addresses_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    addresses_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
+    plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    places: dict[str, Place] = field(default_factory=dict)
+    vpc_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    group_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def place(self, interface: str) -> Place | None:
+        """Where the interface is plugged in with the MAC that the store gave it; of several hosts the first by name."""
+        record = self.interfaces.get(interface)
+        if record is None:
+            return None
+        mac = mac_to_int(record.mac)
+        for host in sorted(self.plugged.get(interface, ())):
+            binding = self.hosts[host].interfaces.get(interface)
+            if binding is not None and binding.mac == mac:
+                return Place(host, binding.ofport)
+        return None
+
+    def interested(self, host: str, direction: Direction, remote: Remote) -> bool:
+        """Does a group of a local port of ``host`` have a rule of that direction that refers to ``remote``?"""
+        return any(self.group_hosts[group][host] for group in self.referrers.get((direction, remote), ()))
+
+
+def remote_of(rule: RuleRecord) -> Remote:
+    """What a rule refers to; the store guarantees that it is exactly one thing."""
+    remote = rule.cidr or rule.group
+    if remote is None:
+        raise ValueError(f"rule {rule.id} refers to nothing")
+    return remote
+
+
+def direction_of(rule: RuleRecord) -> Direction:
+    """Ingress or egress."""
+    return Direction.EGRESS if rule.egress else Direction.INGRESS
+
+
+def references(group: GroupRecord | None) -> Iterator[tuple[Direction, Remote]]:
+    """What the rules of a group refer to."""
+    for rule in group.rules if group else ():
+        yield direction_of(rule), remote_of(rule)

@@ -1,0 +1,77 @@
+"""Names of the fragments of a bridge: one per object that the bridge has to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowrules.intent import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeKey:
+    """What every bridge has."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortKey:
+    """A local port, by network interface."""
+
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourKey:
+    """A known address of a VPC."""
+
+    interface: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKey:
+    """A VPC as a whole."""
+
+    vpc: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayKey:
+    """The virtual router in a subnet."""
+
+    subnet: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """The rules of a group in one direction."""
+
+    group: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class MemberKey:
+    """An address of an interface in a group that rules of that direction refer to."""
+
+    group: str
+    interface: str
+    address: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixKey:
+    """A CIDR that rules of that direction refer to."""
+
+    cidr: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticKey:
+    """An elastic IP, by its public address."""
+
+    public_ip: str
+
+
+Key = BridgeKey | PortKey | NeighbourKey | NetworkKey | GatewayKey | GroupKey | MemberKey | PrefixKey | ElasticKey

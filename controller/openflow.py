@@ -1,0 +1,243 @@
+"""A conversation with one switch: flows changed for certain, flows read back.
+
+Rules of the conversation:
+
+* Every request ends with a barrier; its reply is the proof that all before it was processed and answered.
+* Flow-mods travel in ordered, atomic bundles: packets see all of a bundle or nothing.  Open vSwitch leaves a message
+  that it refuses *out of* the bundle and commits the rest, so the commit is sent only when a barrier behind the last
+  ``bundle_add`` has come back without an error.
+* When no answer comes the outcome is unknown, which is neither success nor failure: read the flows back and compare.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import unpack_from
+from typing import Any
+
+from eventlet.event import Event
+from eventlet.semaphore import Semaphore
+from eventlet.timeout import Timeout
+
+from controller import wire
+from controller.openflow_errors import ApplyError, Refusal, read_refusal
+from controller.wire import Frame
+from flowrules import encode
+from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
+from flowrules.encode import BundleControl, MessageType
+
+LOG = logging.getLogger(__name__)
+
+#: Bigger bundles stop the forwarding of a userspace switch noticeably while they are committed.
+BUNDLE_LIMIT = 10_000
+#: Ryu queues 16 buffers; messages are joined so that a first synchronisation needs few.
+_BUFFER_BYTES = 256 * 1024
+_MAX_XID = 0xFFFFFFFF
+_MULTIPART_MORE = 1
+_MULTIPART_HEADER = 8
+
+
+class OutcomeUnknownError(Exception):
+    """The switch did not answer in time or the connection went; what was asked for may or may not be in force."""
+
+
+class _Exchange:
+    """Messages under way and what has come back for them; the reply to ``last`` (a barrier) ends it.
+
+    Answers to messages of an ``earlier`` exchange are taken as well.
+    """
+
+    def __init__(self, first: int, last: int, earlier: _Exchange | None) -> None:
+        self.first = first
+        self.last = last
+        self.earlier = earlier
+        self.replies: list[Frame] = []
+        self.refusals: list[Refusal] = []
+        self.ended = Event()
+
+    def __contains__(self, xid: int) -> bool:
+        return self.first <= xid <= self.last or (self.earlier is not None and xid in self.earlier)
+
+    def take(self, frame: Frame) -> None:
+        if frame.type == MessageType.ERROR:
+            self.refusals.append(read_refusal(frame))
+        elif frame.type != MessageType.BARRIER_REPLY:
+            self.replies.append(frame)
+        elif frame.xid == self.last and not self.ended.ready():
+            self.ended.send()
+
+    def abandon(self, reason: str) -> None:
+        if not self.ended.ready():
+            self.ended.send_exception(OutcomeUnknownError(reason))
+
+
+class OpenFlowSession:
+    """The one way to talk OpenFlow over ``datapath`` (a Ryu ``Datapath`` past its handshake).
+
+    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them).  Call :meth:`close` when
+    Ryu reports the datapath dead.
+    """
+
+    def __init__(self, datapath: Any, timeout: float = 10.0) -> None:
+        self._datapath = datapath
+        self._timeout = timeout
+        self._exchanges: list[_Exchange] = []
+        self._one_bundle = Semaphore(1)
+        self._next_bundle = 1
+        self._closed = False
+        wire.attach(datapath, self._receive)
+
+    @property
+    def dpid(self) -> int:
+        """The datapath id that the switch told."""
+        return int(self._datapath.id)
+
+    def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
+        """Send flow-mods, deletes first, and return when they are in force.
+
+        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.
+
+        Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
+        are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
+        """
+        messages = [*deletes, *adds]
+        with self._one_bundle:
+            for start in range(0, len(messages), BUNDLE_LIMIT):
+                self._apply_bundle(messages[start : start + BUNDLE_LIMIT], start)
+
+    def dump(self, cookie: int = 0, cookie_mask: int = 0) -> list[InstalledFlow]:
+        """Read all flows back whose cookie equals ``cookie`` in the bits of ``cookie_mask``.
+
+        Raises :class:`OutcomeUnknownError` on a timeout, a lost connection, or an answer that makes no sense (the
+        connection is closed then).
+        """
+        exchange = self._exchange(
+            1, lambda xid: [encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask)]
+        )
+        flows: list[InstalledFlow] = []
+        more = True
+        try:
+            for frame in exchange.replies:
+                kind, flags = unpack_from("!HH", frame.body)
+                if frame.type != MessageType.MULTIPART_REPLY or kind != encode.MULTIPART_FLOW or not more:
+                    raise DecodeError(f"{frame.type.name} of kind {kind} among flow statistics")
+                more = bool(flags & _MULTIPART_MORE)
+                flows += decode_flow_stats(frame.body[_MULTIPART_HEADER:])
+            if more:
+                raise DecodeError(f"flow statistics end early ({exchange.refusals or 'no error'})")
+        except DecodeError as error:
+            self.close()
+            self._datapath.close()
+            raise OutcomeUnknownError(f"flow dump of {self._datapath.address} makes no sense: {error}") from error
+        return flows
+
+    def flush_zone(self, *zones: int) -> None:
+        """Make the switch forget all connections of these conntrack zones (16 bits each).
+
+        Raises :class:`ApplyError` when the switch refuses, :class:`OutcomeUnknownError` as :meth:`apply`.
+        """
+        if not zones:
+            return
+        exchange = self._exchange(
+            len(zones), lambda xid: [encode.ct_flush_zone(zone, xid + n) for n, zone in enumerate(zones)]
+        )
+        if exchange.refusals:
+            raise ApplyError(exchange.refusals)
+
+    def emit(self, message: bytes) -> None:
+        """Send a message that has no answer (a packet-out); it is lost without a word when the connection is."""
+        if not self._closed:
+            self._datapath.send(message)
+
+    def close(self) -> None:
+        """End the session: whoever waits gets :class:`OutcomeUnknownError`, and so does every later request."""
+        self._closed = True
+        wire.detach(self._datapath)
+        for exchange in self._exchanges:
+            exchange.abandon("connection lost")
+
+    def _apply_bundle(self, messages: Sequence[bytes], position: int) -> None:
+        bundle_id = self._next_bundle
+        self._next_bundle = self._next_bundle % _MAX_XID + 1
+
+        def filled(xid: int) -> Iterator[bytes]:
+            yield encode.bundle_open(bundle_id, xid)
+            for number, message in enumerate(messages, xid + 1):
+                yield encode.bundle_add(bundle_id, message, number)
+
+        added = self._exchange(1 + len(messages), filled)
+        if added.refusals:
+            self._exchange(1, lambda xid: [encode.bundle_discard(bundle_id, xid)])
+            raise ApplyError(_named(added.refusals, added.first, messages, position))
+        committed = self._exchange(1, lambda xid: [encode.bundle_commit(bundle_id, xid)], earlier=added)
+        if committed.refusals:
+            # Refusals of single messages carry the xid under which the message was added.
+            raise ApplyError(_named(committed.refusals, added.first, messages, position))
+        if not any(_is_commit_reply(frame, bundle_id) for frame in committed.replies):
+            raise OutcomeUnknownError(f"bundle {bundle_id} was not acknowledged")
+
+    def _exchange(
+        self, count: int, make: Callable[[int], Iterable[bytes]], earlier: _Exchange | None = None
+    ) -> _Exchange:
+        """Send ``count`` messages made from their first xid, and a barrier; wait for the barrier's reply."""
+        if self._closed:
+            raise OutcomeUnknownError("connection lost")
+        first = self._reserve(count + 1)
+        exchange = _Exchange(first, first + count, earlier)
+        self._exchanges.append(exchange)
+        try:
+            with Timeout(self._timeout, OutcomeUnknownError(f"no answer within {self._timeout:g} s")):
+                self._send([*make(first), encode.barrier_request(first + count)])
+                exchange.ended.wait()
+        finally:
+            self._exchanges.remove(exchange)
+        return exchange
+
+    def _reserve(self, count: int) -> int:
+        """Take ``count`` consecutive xids out of Ryu's own sequence."""
+        first = int(self._datapath.xid) + 1
+        if first + count > _MAX_XID:
+            first = 1
+        self._datapath.xid = first + count - 1
+        return first
+
+    def _send(self, messages: Iterable[bytes]) -> None:
+        buffer = bytearray()
+        for message in messages:
+            buffer += message
+            if len(buffer) >= _BUFFER_BYTES:
+                self._send_buffer(buffer)
+                buffer = bytearray()
+        self._send_buffer(buffer)
+
+    def _send_buffer(self, buffer: bytearray) -> None:
+        if not self._datapath.send(buffer):
+            raise OutcomeUnknownError("connection lost")
+
+    def _receive(self, frame: Frame) -> None:
+        for exchange in self._exchanges:
+            if frame.xid in exchange:
+                exchange.take(frame)
+                return
+        level = logging.WARNING if frame.type == MessageType.ERROR else logging.DEBUG
+        LOG.log(level, "%s: unexpected %s, xid %#x", self._datapath.address, frame.type.name, frame.xid)
+
+
+def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], position: int) -> list[Refusal]:
+    """Tell which flow-mod was refused; message ``first`` of a bundle is its opening, then the flow-mods follow."""
+    named = []
+    for refusal in refusals:
+        number = refusal.xid - first - 1
+        known = 0 <= number < len(messages)
+        named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
+    return named
+
+
+def _is_commit_reply(frame: Frame, bundle_id: int) -> bool:
+    if frame.type != MessageType.EXPERIMENTER or len(frame.body) < 16:
+        return False
+    return bool(
+        unpack_from("!IIIH", frame.body)
+        == (encode.ONF_EXPERIMENTER, encode.BUNDLE_CONTROL, bundle_id, BundleControl.COMMIT_REPLY)
+    )

@@ -1,0 +1,49 @@
+"""One API call between the protocol layer and the actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from econe_api.store.transaction import Transaction
+
+#: Input and output of an action, in the shape that botocore's client takes and returns (``GroupId``,
+#: ``IpPermissions``...); datetimes are aware datetime objects, booleans bool, integers int.
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a 12-digit account id and the access key that signed."""
+
+    account_id: str
+    access_key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that has been authenticated and parsed."""
+
+    action: str
+    params: Params
+    caller: Caller
+    request_id: str
+    source_ip: str = ""
+
+
+Handler = Callable[[Call, "Transaction"], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the API does for one action name.
+
+    ``mutates`` chooses a write transaction (serialised, audited, gets a revision when something changed).
+    ``settles`` names the instances in the answer whose state the API waits for, bounded, before it answers.
+    """
+
+    handler: Handler
+    mutates: bool
+    settles: Callable[[Mapping[str, Any]], list[str]] | None = field(default=None)

@@ -1,0 +1,125 @@
+"""What the store tells its followers: plain values, one per object the data plane cares about.
+
+Addresses and prefixes are strings in canonical text form ("172.31.0.4", "10.0.0.0/8"), MACs are lower-case
+"02:00:00:00:00:01".  Protocols are IANA numbers, -1 = any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Kinds of objects in the change feed."""
+
+    VPC = "vpc"
+    SUBNET = "subnet"
+    POOL = "pool"
+    INTERFACE = "interface"
+    GROUP = "group"
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class VpcRecord:
+    """A VPC.  ``number`` is its metadata in the pipeline, ``vlan`` its tag on the fabric (1-4094)."""
+
+    id: str
+    number: int
+    cidr: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetRecord:
+    """A subnet with the address of its virtual router."""
+
+    id: str
+    vpc: str
+    cidr: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecord:
+    """A pool of elastic IPs on a public network, with the gateway that the uplink reaches."""
+
+    name: str
+    cidr: str
+    gateway: str
+    gateway_mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRecord:
+    """A network interface (eni-) of an instance."""
+
+    id: str
+    instance: str | None
+    vpc: str
+    subnet: str
+    mac: str
+    addresses: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """One rule of a group; exactly one of ``cidr`` and ``group`` is set.
+
+    For ICMP ``from_port`` is the type and ``to_port`` the code, -1 = any.  Without ports both are None.
+    """
+
+    id: str
+    egress: bool
+    protocol: int
+    from_port: int | None
+    to_port: int | None
+    cidr: str | None
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """A security group with its rules, ordered by rule id; ``number`` names it in the pipeline."""
+
+    id: str
+    number: int
+    vpc: str
+    name: str
+    rules: tuple[RuleRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRecord:
+    """An associated elastic IP (``public_ip``): which interface has it and which private address it stands for."""
+
+    public_ip: str
+    pool: str
+    interface: str
+    private_ip: str
+
+
+Record = VpcRecord | SubnetRecord | PoolRecord | InterfaceRecord | GroupRecord | AddressRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The state of one object at a batch's revision; ``record`` is None when the data plane must forget it.
+
+    ``key`` is the object's id (pool: its name; address: its public IP).  An address without association is None.
+    """
+
+    kind: Kind
+    key: str
+    record: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that changed up to ``revision``.  ``full`` = this is the whole state, forget all else."""
+
+    revision: int
+    full: bool
+    changes: tuple[Change, ...]

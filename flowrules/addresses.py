@@ -1,0 +1,39 @@
+"""Addresses that are computed, never configured."""
+
+from __future__ import annotations
+
+#: MAC of the virtual router of every VPC on every host (locally administered, RFC 7042 section 2.1).
+ROUTER_MAC = 0x025C_E000_0001
+_ELASTIC_IP_MAC = 0x02E1
+
+
+def elastic_ip_mac(public: int) -> int:
+    """MAC that answers for an elastic IP: derived from the address, so that it moves between hosts with it."""
+    return _ELASTIC_IP_MAC << 32 | public
+
+
+def mac_to_int(text: str) -> int:
+    """``"02:00:00:00:00:01"`` as an integer; raises ValueError when it is none."""
+    parts = text.split(":")
+    if len(parts) != 6 or any(len(part) != 2 for part in parts):
+        raise ValueError(f"not a MAC address: {text!r}")
+    return int("".join(parts), 16)
+
+
+def mac_to_text(mac: int) -> str:
+    """An integer as ``"02:00:00:00:00:01"``."""
+    return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+
+
+def ipv4_to_int(text: str) -> int:
+    """Dotted quad as an integer; raises ValueError when it is none."""
+    parts = text.split(".")
+    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
+        raise ValueError(f"not an IPv4 address: {text!r}")
+    first, second, third, fourth = (int(part) for part in parts)
+    return first << 24 | second << 16 | third << 8 | fourth
+
+
+def ipv4_to_text(address: int) -> str:
+    """An integer as a dotted quad."""
+    return ".".join(str(address >> shift & 0xFF) for shift in (24, 16, 8, 0))

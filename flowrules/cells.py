@@ -1,0 +1,112 @@
+"""Security group rules as disjoint cells.
+
+A cell is a protocol with a block of ports (or an ICMP type and code) and carries the union of the remote sets of all
+rules that cover it.  Of the cells that match a packet exactly one has the highest priority, and it says everything, so
+no order of rules can matter and no two flows compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from flowrules.fields import IpProtocol
+from flowrules.intent import ANYWHERE, RemoteSet, Rule
+
+Remotes = frozenset[RemoteSet]
+
+_ALL_PORTS = (0, 0xFFFF)
+_WITH_PORTS = (IpProtocol.TCP, IpProtocol.UDP)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """What a rule flow matches.
+
+    ``protocol`` -1 = any.  For TCP and UDP ``first`` and ``second`` are port value and mask, for ICMP type and code;
+    None = not tested.
+    """
+
+    protocol: int
+    first: int | None = None
+    second: int | None = None
+
+    @property
+    def specificity(self) -> int:
+        """The more a cell tests, the higher: 0 any, 1 protocol, 2 ICMP type, 3 port block or ICMP type and code."""
+        if self.protocol == IpProtocol.ANY:
+            return 0
+        if self.first is None:
+            return 1
+        return 2 if self.second is None else 3
+
+
+def cells(rules: Iterable[Rule]) -> dict[Cell, Remotes]:
+    """The cells of a set of rules with the remote sets each one admits; a cell that says no more than a wider one
+    is left out.
+    """
+    by_protocol: dict[int, list[Rule]] = {}
+    for rule in rules:
+        by_protocol.setdefault(rule.protocol, []).append(rule)
+    anything = _union(by_protocol.pop(IpProtocol.ANY, ()))
+    result: dict[Cell, Remotes] = {Cell(IpProtocol.ANY): anything} if anything else {}
+    for protocol, members in by_protocol.items():
+        whole = _union((rule for rule in members if _covers_protocol(rule)), anything)
+        if whole != anything:
+            result[Cell(protocol)] = whole
+        if protocol in _WITH_PORTS:
+            result.update(_port_cells(protocol, members, whole))
+        elif protocol == IpProtocol.ICMP:
+            result.update(_icmp_cells(members, whole))
+    return result
+
+
+def port_blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The fewest (value, mask) blocks that cover the ports ``first`` to ``last`` inclusive."""
+    while first <= last:
+        size = first & -first or 0x10000
+        while first + size - 1 > last:
+            size >>= 1
+        yield first, 0xFFFF & ~(size - 1)
+        first += size
+
+
+def _union(rules: Iterable[Rule], base: Remotes = frozenset()) -> Remotes:
+    remotes = base | {rule.remote for rule in rules}
+    return frozenset({ANYWHERE}) if ANYWHERE in remotes else remotes
+
+
+def _covers_protocol(rule: Rule) -> bool:
+    if rule.first is None:
+        return True
+    if rule.protocol == IpProtocol.ICMP:
+        return rule.first == -1
+    return rule.protocol not in _WITH_PORTS or (rule.first, rule.last) == _ALL_PORTS
+
+
+def _port_cells(protocol: int, rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:
+    ranges = [(rule.first, rule.last, rule) for rule in rules if rule.first is not None and rule.last is not None]
+    edges = sorted({first for first, _, _ in ranges} | {last + 1 for _, last, _ in ranges})
+    segments: list[tuple[int, int, Remotes]] = []
+    for start, end in pairwise(edges):
+        remotes = _union((rule for first, last, rule in ranges if first <= start and end - 1 <= last), whole)
+        if remotes == whole:
+            continue
+        adjoins = segments and segments[-1][1:] == (start, remotes)
+        segments.append((segments.pop()[0] if adjoins else start, end, remotes))
+    for start, end, remotes in segments:
+        for value, mask in port_blocks(start, end - 1):
+            yield Cell(protocol, value, mask), remotes
+
+
+def _icmp_cells(rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:
+    for kind in sorted({rule.first for rule in rules if rule.first is not None and rule.first >= 0}):
+        of_kind = [rule for rule in rules if rule.first == kind]
+        any_code = _union((rule for rule in of_kind if rule.last == -1), whole)
+        if any_code != whole:
+            yield Cell(IpProtocol.ICMP, kind), any_code
+        for code in sorted({rule.last for rule in of_kind if rule.last is not None and rule.last >= 0}):
+            remotes = _union((rule for rule in of_kind if rule.last == code), any_code)
+            if remotes != any_code:
+                yield Cell(IpProtocol.ICMP, kind, code), remotes

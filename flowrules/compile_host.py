@@ -1,0 +1,152 @@
+"""Fragments that every bridge has, and those of VPCs and their gateways."""
+
+from __future__ import annotations
+
+from flowrules import fields as f
+from flowrules import tables as t
+from flowrules.actions import (
+    Action,
+    Ct,
+    Load,
+    Move,
+    Output,
+    OutputInPort,
+    OutputTo,
+    PopVlan,
+    Resubmit,
+    SetField,
+)
+from flowrules.addresses import ROUTER_MAC
+from flowrules.fields import CtState, EtherType, Subfield
+from flowrules.flow import Flow, Match, flow, match
+from flowrules.intent import Bridge, Gateway, Network
+
+NO_VLAN = 0x0000
+VLAN_PRESENT = 0x1000
+ARP_REQUEST = 1
+ARP_REPLY = 2
+
+_IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
+
+
+def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
+    """The flows that do not depend on any tenant's object."""
+    return (*_entrances(bridge), *_tracking(), *_leaving(bridge))
+
+
+def _entrances(bridge: Bridge) -> list[Flow]:
+    flows: list[Flow] = []
+    if bridge.uplink is not None:
+        untagged = (match(f.IN_PORT, bridge.uplink), match(f.VLAN_VID, NO_VLAN))
+        flows.append(flow(t.CLASSIFY, 100, untagged, [Resubmit(t.EXTERNAL_IN)]))
+    if bridge.fabric is not None:
+        actions: list[Action] = [Load(f.FROM_FABRIC, 1), Resubmit(t.FABRIC_IN)]
+        flows.append(flow(t.CLASSIFY, 100, [match(f.IN_PORT, bridge.fabric)], actions))
+    return flows
+
+
+def _leaving(bridge: Bridge) -> list[Flow]:
+    to_router = (match(f.ETH_DST, ROUTER_MAC), _IPV4, match(f.FROM_FABRIC, 0))
+    flows = [
+        flow(t.ROUTE, 40, to_router, [Resubmit(t.ELASTIC_OUT)]),
+        # The ingress port is cleared because Open vSwitch never sends a packet back where it came from.
+        flow(t.OUTPUT, 1, (), [Load(f.NXM_IN_PORT.whole, 0), OutputTo(f.DESTINATION_ZONE)]),
+    ]
+    if bridge.uplink is not None:
+        flows.append(flow(t.HAIRPIN, 1, (), [Output(bridge.uplink)]))
+    return flows
+
+
+def _tracking() -> list[Flow]:
+    egress = _track(t.EGRESS_TRACK, t.EGRESS_STATE, t.EGRESS_GROUPS, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE)
+    ingress = _track(t.INGRESS_TRACK, t.INGRESS_STATE, t.INGRESS_GROUPS, t.INGRESS_ACT, t.OUTPUT, f.DESTINATION_ZONE)
+    return [*egress, *ingress]
+
+
+def _track(track: int, state: int, groups: int, act: int, onward: int, zone: Subfield) -> list[Flow]:
+    return [
+        flow(track, 1, [_IPV4], [Ct(zone=zone, table=state)]),
+        *_by_state(state, groups, onward),
+        *_by_verdict(act, onward, zone),
+    ]
+
+
+def _state(must: int, must_not: int = 0) -> Match:
+    return match(f.CT_STATE, must, must | must_not)
+
+
+def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
+    invalid = _state(CtState.TRACKED | CtState.INVALID)
+    related = _state(CtState.TRACKED | CtState.RELATED, CtState.INVALID)
+    reply = _state(CtState.TRACKED | CtState.ESTABLISHED | CtState.REPLY, CtState.INVALID | CtState.RELATED)
+    allowed, blocked = match(f.BLOCKED, 0), match(f.BLOCKED, 1)
+    return [
+        flow(table, 100, [invalid], []),
+        flow(table, 90, [related, allowed], [Resubmit(onward)]),
+        flow(table, 90, [related, blocked], []),
+        flow(table, 80, [reply, allowed], [Resubmit(onward)]),
+        flow(table, 80, [reply, blocked], []),
+        flow(table, 10, [_state(CtState.TRACKED)], [Resubmit(groups)]),
+    ]
+
+
+def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
+    new = _state(CtState.TRACKED | CtState.NEW)
+    established = _state(CtState.TRACKED | CtState.ESTABLISHED)
+    yes, no = match(f.VERDICT, 1), match(f.VERDICT, 0)
+    unblock = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 0))
+    block = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))
+    return [
+        flow(table, 10, [yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
+        flow(table, 10, [yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
+        flow(table, 10, [yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
+        flow(table, 10, [no, established, match(f.BLOCKED, 0)], [block]),
+        flow(table, 1, (), []),
+    ]
+
+
+def compile_network(network: Network) -> tuple[Flow, ...]:
+    """A VPC as a whole: its tag on the fabric, and that its private addresses never leave by an elastic IP."""
+    vpc = match(f.VPC, network.vpc)
+    flows = [
+        flow(
+            t.ROUTE,
+            50,
+            [vpc, match(f.ETH_DST, ROUTER_MAC), _IPV4, match(f.IPV4_DST, network.prefix.address, network.prefix.mask)],
+            [],
+        )
+    ]
+    if network.vlan is not None:
+        actions: list[Action] = [PopVlan(), Load(f.VPC, network.vpc), Resubmit(t.ROUTE)]
+        flows.append(flow(t.FABRIC_IN, 10, [match(f.VLAN_VID, VLAN_PRESENT | network.vlan)], actions))
+    return tuple(flows)
+
+
+def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:
+    """The virtual router answers for its address in a subnet."""
+    return (answer_arp(gateway.vpc, gateway.address, ROUTER_MAC),)
+
+
+def answer_arp(vpc: int, address: int, mac: int) -> Flow:
+    """Answer a request for ``address`` inside ``vpc`` with ``mac`` (RFC 826)."""
+    asked = (
+        match(f.ETH_TYPE, EtherType.ARP),
+        match(f.VPC, vpc),
+        match(f.ARP_OP, ARP_REQUEST),
+        match(f.ARP_TPA, address),
+    )
+    return flow(t.ARP, 100, asked, arp_reply(address, mac))
+
+
+def arp_reply(address: int, mac: int) -> list[Action]:
+    """Turn the ARP request at hand into its answer and send it back."""
+    return [
+        Move(f.ETH_SRC.whole, f.ETH_DST.whole),
+        SetField(f.ETH_SRC, mac),
+        SetField(f.ARP_OP, ARP_REPLY),
+        Move(f.ARP_SHA.whole, f.ARP_THA.whole),
+        Move(f.ARP_SPA.whole, f.ARP_TPA.whole),
+        SetField(f.ARP_SHA, mac),
+        SetField(f.ARP_SPA, address),
+        OutputInPort(),
+    ]

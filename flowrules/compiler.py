@@ -1,0 +1,50 @@
+"""From intent to flows: a total, pure function per object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+from flowrules.compile_group import compile_group, compile_member
+from flowrules.compile_host import compile_bridge, compile_gateway, compile_network
+from flowrules.compile_port import compile_elastic_ip, compile_neighbour, compile_port
+from flowrules.flow import Flow
+from flowrules.intent import Bridge, ElasticIp, Gateway, Group, Intent, Member, Neighbour, Network, Port
+
+Fragment = tuple[Flow, ...]
+
+_COMPILERS: dict[type, Callable[[Any], Fragment]] = {
+    Bridge: compile_bridge,
+    Port: compile_port,
+    Neighbour: compile_neighbour,
+    Network: compile_network,
+    Gateway: compile_gateway,
+    Group: compile_group,
+    Member: compile_member,
+    ElasticIp: compile_elastic_ip,
+}
+
+
+@lru_cache(maxsize=1 << 16)
+def compile_intent(intent: Intent) -> Fragment:
+    """The fragment of one object.
+
+    Remembered by the object's value: 500 bridges that share a group compile it once and share its flows.
+    """
+    return _COMPILERS[type(intent)](intent)
+
+
+class ConflictError(ValueError):
+    """Two objects claim the same flow (table, priority, match) with different actions."""
+
+
+def compile_all(intents: Iterable[Intent]) -> dict[tuple[object, ...], Flow]:
+    """The desired flows of a bridge from scratch, by key; raises :class:`ConflictError`."""
+    flows: dict[tuple[object, ...], Flow] = {}
+    for intent in intents:
+        for flow in compile_intent(intent):
+            known = flows.setdefault(flow.key, flow)
+            if known != flow:
+                raise ConflictError(f"table {flow.table}: {known.actions} and {flow.actions} on one match")
+    return flows

@@ -1,0 +1,95 @@
+"""The flow value: what the compiler makes, the differ compares and the encoder writes.
+
+Cookie layout (64 bits)::
+
+    63            48 47                                             0
+    +---------------+------------------------------------------------+
+    |   owner tag   |  BLAKE2b of table, priority, match and actions |
+    +---------------+------------------------------------------------+
+
+Two flows with one cookie are the same flow, so a switch's own table can be compared with the desired one by table,
+priority and cookie alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+from flowrules.actions import Action
+from flowrules.fields import Field, Subfield
+
+#: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
+OWNER_TAG = 0x51CE
+COOKIE_HASH_BITS = 48
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Match:
+    """One field test: ``packet[field] & mask == value``."""
+
+    name: str
+    value: int
+    mask: int
+    field: Field
+
+    @property
+    def exact(self) -> bool:
+        """True when every bit of the field is tested."""
+        return self.mask == (1 << self.field.bits) - 1
+
+
+def match(target: Field | Subfield, value: int, mask: int | None = None) -> Match:
+    """Test ``target`` against ``value``; ``mask`` (for a whole field only) leaves bits out.
+
+    Raises ValueError when ``value`` does not fit the field or sets bits outside ``mask``.
+    """
+    if isinstance(target, Subfield):
+        field, bits, shift = target.field, target.mask, target.offset
+    else:
+        field, bits, shift = target, (1 << target.bits) - 1 if mask is None else mask, 0
+    shifted = value << shift
+    if value < 0 or shifted & ~bits:
+        raise ValueError(f"{value:#x} does not fit {field.name} with mask {bits:#x}")
+    return Match(field.name, shifted, bits, field)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow: where it sits, what it matches, what it does (an empty ``actions`` drops)."""
+
+    table: int
+    priority: int
+    matches: tuple[Match, ...]
+    actions: tuple[Action, ...]
+
+    @cached_property
+    def key(self) -> tuple[int, int, tuple[Match, ...]]:
+        """What makes a flow unique on a switch."""
+        return (self.table, self.priority, self.matches)
+
+    @cached_property
+    def cookie(self) -> int:
+        """Owner tag and content hash."""
+        content = repr((self.table, self.priority, self.matches, self.actions)).encode()
+        digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
+        return OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
+
+
+def flow(table: int, priority: int, matches: Iterable[Match], actions: Iterable[Action]) -> Flow:
+    """Make a flow with its matches in canonical order.
+
+    Matches on the same field with disjoint masks are merged; raises ValueError when they overlap.
+    """
+    merged: dict[str, Match] = {}
+    for item in matches:
+        known = merged.get(item.name)
+        if known is None:
+            merged[item.name] = item
+        elif known.mask & item.mask:
+            raise ValueError(f"{item.name} is matched twice")
+        else:
+            merged[item.name] = Match(item.name, known.value | item.value, known.mask | item.mask, item.field)
+    return Flow(table, priority, tuple(sorted(merged.values())), tuple(actions))

@@ -1,0 +1,234 @@
+"""The flow tables: number, name, purpose, what a flow there may match and where it may send a packet.
+
+``check`` holds every flow to its table's declaration, so that a compiler that strays fails its tests at once.
+Numbers 6 and 31 are kept free for the repair of ICMP errors that cross an elastic IP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flowrules import fields as f
+from flowrules.actions import Ct, Resubmit
+from flowrules.fields import Field
+from flowrules.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Declaration of one flow table.
+
+    ``matches`` are the fields a flow may test, ``leads_to`` the numbers of the tables it may send a packet to.
+    """
+
+    number: int
+    name: str
+    purpose: str
+    matches: frozenset[Field]
+    leads_to: frozenset[int]
+
+
+CLASSIFY = 0
+EXTERNAL_IN = 5
+FABRIC_IN = 7
+SPOOF = 10
+ARP = 12
+EGRESS_TRACK = 15
+EGRESS_STATE = 20
+EGRESS_GROUPS = 21
+EGRESS_RULES = 22
+EGRESS_ACT = 23
+EGRESS_REMOTES = 24
+ROUTE = 30
+ELASTIC_OUT = 32
+HAIRPIN = 33
+INGRESS_TRACK = 40
+INGRESS_STATE = 41
+INGRESS_GROUPS = 42
+INGRESS_RULES = 43
+INGRESS_REMOTES = 44
+INGRESS_ACT = 45
+OUTPUT = 50
+
+_PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE)
+_RULES = (f.REG3, f.ETH_TYPE, f.IP_PROTO, *_PORTS)
+_ACT = (f.REG5, f.CT_STATE, f.CT_MARK)
+
+
+def _table(number: int, name: str, purpose: str, matches: Iterable[Field], *leads_to: int) -> Table:
+    return Table(number, name, purpose, frozenset(matches), frozenset(leads_to))
+
+
+TABLES: dict[int, Table] = {
+    table.number: table
+    for table in (
+        _table(
+            CLASSIFY,
+            "CLASSIFY",
+            "Which port did the packet come from?  Unknown ports and tagged frames of instances end here.",
+            (f.IN_PORT, f.VLAN_VID),
+            EXTERNAL_IN,
+            FABRIC_IN,
+            SPOOF,
+        ),
+        _table(
+            EXTERNAL_IN,
+            "EXTERNAL_IN",
+            "From the public network: answers ARP for the elastic IPs of this host and rewrites their packets to the "
+            "private address.",
+            (f.ETH_TYPE, f.ETH_DST, f.ARP_OP, f.ARP_TPA, f.IPV4_DST),
+            INGRESS_TRACK,
+        ),
+        _table(
+            FABRIC_IN,
+            "FABRIC_IN",
+            "From another hypervisor: which VPC is it (by VLAN tag, or by MAC on a flat fabric)?",
+            (f.VLAN_VID, f.ETH_DST),
+            ROUTE,
+        ),
+        _table(
+            SPOOF,
+            "SPOOF",
+            "An instance may only send as itself: its MAC, its addresses, ARP that says the same.",
+            (f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC),
+            ARP,
+            EGRESS_TRACK,
+        ),
+        _table(
+            ARP,
+            "ARP",
+            "Answers ARP for gateways and known addresses of the VPC; nothing is flooded.",
+            (f.ETH_TYPE, f.METADATA, f.IN_PORT, f.ARP_OP, f.ARP_TPA),
+        ),
+        _table(
+            EGRESS_TRACK,
+            "EGRESS_TRACK",
+            "Looks the connection up in the zone of the source port.",
+            (f.ETH_TYPE,),
+            EGRESS_STATE,
+        ),
+        _table(
+            EGRESS_STATE,
+            "EGRESS_STATE",
+            "Replies and related packets of a connection that is still allowed pass; the opener's packets are judged "
+            "by the rules, every one of them.",
+            (f.CT_STATE, f.CT_MARK),
+            ROUTE,
+            EGRESS_GROUPS,
+        ),
+        _table(
+            EGRESS_GROUPS,
+            "EGRESS_GROUPS",
+            "Asks each security group of the source port, then acts.",
+            (f.REG0,),
+            EGRESS_RULES,
+            EGRESS_ACT,
+        ),
+        _table(
+            EGRESS_RULES,
+            "EGRESS_RULES",
+            "Rules of a group as disjoint cells: protocol and ports, each with the remote sets that may be reached.",
+            _RULES,
+            EGRESS_REMOTES,
+        ),
+        _table(
+            EGRESS_ACT,
+            "EGRESS_ACT",
+            "Verdict x connection state x mark: commit, pass, unblock, block or drop.",
+            _ACT,
+            ROUTE,
+        ),
+        _table(
+            EGRESS_REMOTES,
+            "EGRESS_REMOTES",
+            "Is the destination in the remote set?",
+            (f.XREG4, f.ETH_TYPE, f.IPV4_DST),
+        ),
+        _table(
+            ROUTE,
+            "ROUTE",
+            "Where to: a local port, another hypervisor, through the virtual router, or outside.",
+            (f.METADATA, f.ETH_DST, f.ETH_TYPE, f.IPV4_DST, f.REG6),
+            ROUTE,
+            ELASTIC_OUT,
+            INGRESS_TRACK,
+        ),
+        _table(
+            ELASTIC_OUT,
+            "ELASTIC_OUT",
+            "To the outside only with an elastic IP: the source becomes the elastic IP.",
+            (f.REG0, f.ETH_TYPE, f.IPV4_SRC),
+            HAIRPIN,
+        ),
+        _table(
+            HAIRPIN,
+            "HAIRPIN",
+            "An elastic IP of this same host is reached without leaving it; all else leaves by the uplink.",
+            (f.ETH_TYPE, f.IPV4_DST),
+            EXTERNAL_IN,
+        ),
+        _table(
+            INGRESS_TRACK,
+            "INGRESS_TRACK",
+            "Looks the connection up in the zone of the destination port.",
+            (f.ETH_TYPE,),
+            INGRESS_STATE,
+        ),
+        _table(
+            INGRESS_STATE,
+            "INGRESS_STATE",
+            "As EGRESS_STATE, for the destination port.",
+            (f.CT_STATE, f.CT_MARK),
+            OUTPUT,
+            INGRESS_GROUPS,
+        ),
+        _table(
+            INGRESS_GROUPS,
+            "INGRESS_GROUPS",
+            "Asks each security group of the destination port, then acts.",
+            (f.REG1,),
+            INGRESS_RULES,
+            INGRESS_ACT,
+        ),
+        _table(
+            INGRESS_RULES,
+            "INGRESS_RULES",
+            "Rules of a group as disjoint cells: protocol and ports, each with the remote sets that may come in.",
+            _RULES,
+            INGRESS_REMOTES,
+        ),
+        _table(
+            INGRESS_REMOTES,
+            "INGRESS_REMOTES",
+            "Is the source in the remote set?",
+            (f.XREG4, f.ETH_TYPE, f.IPV4_SRC),
+        ),
+        _table(
+            INGRESS_ACT,
+            "INGRESS_ACT",
+            "Verdict x connection state x mark: commit, pass, unblock, block or drop.",
+            _ACT,
+            OUTPUT,
+        ),
+        _table(OUTPUT, "OUTPUT", "Out of the destination port, even if the packet came in by it.", ()),
+    )
+}
+
+
+class UndeclaredFlowError(ValueError):
+    """A flow matches a field or leads to a table that its table does not declare."""
+
+
+def check(flow: Flow) -> None:
+    """Hold ``flow`` to the declaration of its table; raises :class:`UndeclaredFlowError`."""
+    table = TABLES.get(flow.table)
+    if table is None:
+        raise UndeclaredFlowError(f"there is no table {flow.table}")
+    strange = {item.field for item in flow.matches} - table.matches
+    if strange:
+        raise UndeclaredFlowError(f"{table.name} may not match {sorted(field.name for field in strange)}")
+    for action in flow.actions:
+        target = action.table if isinstance(action, Resubmit | Ct) else None
+        if target is not None and target not in table.leads_to:
+            raise UndeclaredFlowError(f"{table.name} may not lead to table {target}")
