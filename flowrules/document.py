@@ -115,8 +115,8 @@ def _cookie() -> Iterator[str]:
     yield "## Cookies\n"
     yield (
         f"Bits 63 to {COOKIE_HASH_BITS} of a cookie are `{OWNER_TAG:#x}`, which makes the flow ours; the other "
-        f"{COOKIE_HASH_BITS} bits are a BLAKE2b hash of table, priority, match and actions.  What a switch holds is compared "
-        "with what is desired by table, priority and cookie.\n"
+        f"{COOKIE_HASH_BITS} bits are a BLAKE2b hash of table, priority, match and actions.  What a switch holds is "
+        "compared with what is desired by table, priority and cookie.\n"
     )
 
 
