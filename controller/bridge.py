@@ -188,8 +188,10 @@ class Bridge:
         return self._installed is None or bool(self._marks) or bool(self._touched)
 
     def _failed(self, error: Exception) -> None:
-        self.problem = f"{type(error).__name__}: {error}"
-        LOG.warning("host %s: %s; its flows will be read and compared again", self.host, self.problem)
+        problem = f"{type(error).__name__}: {error}"
+        if problem != self.problem:
+            LOG.warning("host %s: %s; its flows will be read and compared again", self.host, problem)
+        self.problem = problem
         self._installed, self.synced = None, False
 
     def _step(self, session: Session) -> None:

@@ -34,6 +34,8 @@ BUNDLE_LIMIT = 10_000
 #: Ryu queues 16 buffers; messages are joined so that a first synchronisation needs few.
 _BUFFER_BYTES = 256 * 1024
 _MAX_XID = 0xFFFFFFFF
+#: A million flows need a third of this.
+_MAX_ANSWER_BYTES = 512 * 1024 * 1024
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
 
@@ -55,12 +57,16 @@ class _Exchange:
         self.replies: list[Frame] = []
         self.refusals: list[Refusal] = []
         self.ended = Event()
+        self._size = 0
 
     def __contains__(self, xid: int) -> bool:
         return self.first <= xid <= self.last or (self.earlier is not None and xid in self.earlier)
 
     def take(self, frame: Frame) -> None:
-        if frame.type == MessageType.ERROR:
+        self._size += len(frame.body)
+        if self._size > _MAX_ANSWER_BYTES:
+            self.abandon("the answer does not end")
+        elif frame.type == MessageType.ERROR:
             self.refusals.append(read_refusal(frame))
         elif frame.type != MessageType.BARRIER_REPLY:
             self.replies.append(frame)
@@ -146,7 +152,7 @@ class OpenFlowSession:
             raise ApplyError(exchange.refusals)
 
     def emit(self, message: bytes) -> None:
-        """Send a message that has no answer (a packet-out); it is lost without a word when the connection is."""
+        """Send a message that has no answer (a packet-out); a refusal is logged, a lost connection is not an error."""
         if not self._closed:
             self._datapath.send(message)
 

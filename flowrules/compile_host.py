@@ -91,16 +91,17 @@ def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
 
 
 def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
+    # Open vSwitch takes a ct action only behind a match on the IP version.
     new = _state(CtState.TRACKED | CtState.NEW)
     established = _state(CtState.TRACKED | CtState.ESTABLISHED)
     yes, no = match(f.VERDICT, 1), match(f.VERDICT, 0)
     unblock = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 0))
     block = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))
     return [
-        flow(table, 10, [yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
-        flow(table, 10, [yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
-        flow(table, 10, [yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
-        flow(table, 10, [no, established, match(f.BLOCKED, 0)], [block]),
+        flow(table, 10, [_IPV4, yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
+        flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
+        flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
+        flow(table, 10, [_IPV4, no, established, match(f.BLOCKED, 0)], [block]),
         flow(table, 1, (), []),
     ]
 

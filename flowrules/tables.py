@@ -53,7 +53,7 @@ OUTPUT = 50
 
 _PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE)
 _RULES = (f.REG3, f.ETH_TYPE, f.IP_PROTO, *_PORTS)
-_ACT = (f.REG5, f.CT_STATE, f.CT_MARK)
+_ACT = (f.ETH_TYPE, f.REG5, f.CT_STATE, f.CT_MARK)
 
 
 def _table(number: int, name: str, purpose: str, matches: Iterable[Field], *leads_to: int) -> Table:
