@@ -16,11 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from channel.frames import pack
 from econe_api.config import Config, ConfigError, load
 from econe_api.store.engine import create_schema, make_engine
+from econe_api.store.errors import StoreError
 from econe_api.store.feed import Feed
 from econe_api.store.records import Batch
 
@@ -56,7 +55,7 @@ def _follow(config: Config) -> None:
                 create_schema(engine)
                 feed = Feed(engine)
             batch = feed.snapshot() if revision is None else feed.since(revision)
-        except (SQLAlchemyError, OSError) as error:
+        except (StoreError, OSError) as error:
             text = f"the store cannot be read: {str(error).splitlines()[0]}"
             if text != problem:
                 _write({"problem": text})

@@ -1,0 +1,109 @@
+"""Reads the present state of objects in bulk, as the change feed hands them out: one or two statements per kind."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from sqlalchemy import ColumnElement, Connection, Select, select, true
+
+from econe_api.store.records import (
+    AddressRecord,
+    GroupRecord,
+    InterfaceRecord,
+    Kind,
+    PoolRecord,
+    Record,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+from econe_api.store.schema import addresses, groups, interface_groups, interfaces, pools, rules, subnets, vpcs
+
+Keys = Select[tuple[str]] | None
+"""Which objects: those whose keys the query selects, None = all."""
+Found = Iterator[tuple[str, Record]]
+"""Key and record of those that are there, ordered by key."""
+
+
+def _within(column: ColumnElement[str], only: Keys) -> ColumnElement[bool]:
+    return true() if only is None else column.in_(only)
+
+
+def _vpcs(connection: Connection, only: Keys) -> Found:
+    for row in connection.execute(select(vpcs).where(_within(vpcs.c.id, only)).order_by(vpcs.c.id)):
+        yield row.id, VpcRecord(id=row.id, number=row.number, cidr=row.cidr, vlan=row.vlan)
+
+
+def _subnets(connection: Connection, only: Keys) -> Found:
+    for row in connection.execute(select(subnets).where(_within(subnets.c.id, only)).order_by(subnets.c.id)):
+        gateway = str(ipaddress.IPv4Network(row.cidr).network_address + 1)
+        yield row.id, SubnetRecord(id=row.id, vpc=row.vpc, cidr=row.cidr, gateway=gateway)
+
+
+def _pools(connection: Connection, only: Keys) -> Found:
+    for row in connection.execute(select(pools).where(_within(pools.c.name, only)).order_by(pools.c.name)):
+        yield row.name, PoolRecord(row.name, cidr=row.cidr, gateway=row.gateway, gateway_mac=row.gateway_mac)
+
+
+def _groups(connection: Connection, only: Keys) -> Found:
+    contents: defaultdict[str, list[RuleRecord]] = defaultdict(list)
+    for row in connection.execute(select(rules).where(_within(rules.c.group, only)).order_by(rules.c.id)):
+        contents[row.group].append(
+            RuleRecord(
+                id=row.id,
+                egress=row.egress,
+                protocol=row.protocol,
+                from_port=row.from_port,
+                to_port=row.to_port,
+                cidr=row.cidr,
+                group=row.referenced_group,
+            )
+        )
+    for row in connection.execute(select(groups).where(_within(groups.c.id, only)).order_by(groups.c.id)):
+        yield row.id, GroupRecord(row.id, number=row.number, vpc=row.vpc, name=row.name, rules=tuple(contents[row.id]))
+
+
+def _interfaces(connection: Connection, only: Keys) -> Found:
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    member = interface_groups.c
+    query = select(interface_groups).where(_within(member.interface, only)).order_by(member.interface, member.group)
+    for row in connection.execute(query):
+        members[row.interface].append(row.group)
+    for row in connection.execute(select(interfaces).where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
+        yield (
+            row.id,
+            InterfaceRecord(
+                id=row.id,
+                instance=row.instance,
+                vpc=row.vpc,
+                subnet=row.subnet,
+                mac=row.mac,
+                addresses=(row.private_ip,),
+                groups=tuple(members[row.id]),
+            ),
+        )
+
+
+def _addresses(connection: Connection, only: Keys) -> Found:
+    query = select(addresses).where(addresses.c.interface.is_not(None), _within(addresses.c.public_ip, only))
+    for row in connection.execute(query.order_by(addresses.c.public_ip)):
+        yield (
+            row.public_ip,
+            AddressRecord(row.public_ip, pool=row.pool, interface=row.interface, private_ip=row.private_ip),
+        )
+
+
+#: How each kind is read, in an order in which what refers to another comes after it.
+READERS: Mapping[Kind, Callable[[Connection, Keys], Found]] = MappingProxyType(
+    {
+        Kind.VPC: _vpcs,
+        Kind.SUBNET: _subnets,
+        Kind.POOL: _pools,
+        Kind.GROUP: _groups,
+        Kind.INTERFACE: _interfaces,
+        Kind.ADDRESS: _addresses,
+    }
+)

@@ -1,0 +1,132 @@
+"""One transaction of the store, as actions and administrative commands see it.
+
+All writes happen one after another: a write transaction begins by locking the row of the revision counter.  So
+revisions come in commit order (a follower that has seen N never finds an N' < N later), and whatever a write reads
+first - quotas, free addresses, names - still holds when it commits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from econe_api.call import Call
+from econe_api.config import Config
+from econe_api.store.engine import REVISION
+from econe_api.store.quotas import quota
+from econe_api.store.records import Kind
+from econe_api.store.schema import audit, changes, counters
+
+FLOOR = "feed_floor"
+"""Name of the counter that holds the newest revision whose changes have been trimmed."""
+KEEP_REVISIONS = 100_000
+"""A follower that is further behind than this starts again from a snapshot."""
+_TRIM_EVERY = 1_000
+_ID_DIGITS = 17
+
+
+class Transaction:
+    """What a handler works with; :class:`econe_api.store.store.Store` begins, commits and rolls back.
+
+    ``now`` is one moment for the whole transaction, aware, UTC, whole seconds.  ``revision`` is the revision that this
+    transaction made, known after the commit; None when it changed nothing that the data plane follows.
+    """
+
+    def __init__(self, connection: Connection, config: Config, call: Call, now: datetime) -> None:
+        self.connection = connection
+        self.config = config
+        self.call = call
+        self.now = now
+        self.revision: int | None = None
+
+    @property
+    def account(self) -> str:
+        """The caller's account id."""
+        return self.call.caller.account_id
+
+    def quota(self, name: str) -> int:
+        """Return the caller's quota ``name`` (:mod:`econe_api.store.quotas`)."""
+        return quota(self.connection, self.account, name)
+
+    def new_id(self, prefix: str) -> str:
+        """Return a fresh random id, ``prefix`` + "-" + 17 hex digits."""
+        return f"{prefix}-{secrets.token_hex((_ID_DIGITS + 1) // 2)[:_ID_DIGITS]}"
+
+    def next_number(self, name: str) -> int:
+        """Return the next number of the counter ``name``: 1, 2, ...; never the same twice.  Writes only."""
+        raise TypeError("this transaction only reads")
+
+    def touch(self, kind: Kind, key: str) -> None:
+        """Note that an object came, changed or went; ``key`` as in records.Change.  Writes only."""
+        raise TypeError("this transaction only reads")
+
+
+class WriteTransaction(Transaction):
+    """A transaction that may change things; the connection holds the lock of all writers since ``last_revision``."""
+
+    def __init__(self, connection: Connection, config: Config, call: Call, now: datetime, last_revision: int) -> None:
+        super().__init__(connection, config, call, now)
+        self._touched: dict[tuple[Kind, str], None] = {}
+        self._next_revision = last_revision + 1
+
+    def next_number(self, name: str) -> int:
+        """Return the next number of the counter ``name``; one that a rolled-back transaction took comes again."""
+        bump = update(counters).where(counters.c.name == name).values(value=counters.c.value + 1)
+        number: int | None = self.connection.scalar(bump.returning(counters.c.value))
+        if number is None:
+            number = 1
+            self.connection.execute(insert(counters).values(name=name, value=number))
+        return number
+
+    def touch(self, kind: Kind, key: str) -> None:
+        """Note a change for the feed."""
+        self._touched[kind, key] = None
+
+    def finish(self) -> int | None:
+        """Write the revision, the changes and the audit row; return the revision, None when nothing was touched.
+
+        Called once, by the store, just before the commit.
+        """
+        revision = self._next_revision if self._touched else None
+        if revision is not None:
+            self._set(REVISION, revision)
+            rows = [{"revision": revision, "kind": kind.value, "object": key} for kind, key in self._touched]
+            self.connection.execute(insert(changes), rows)
+            if revision % _TRIM_EVERY == 0:
+                trim(self.connection, revision - KEEP_REVISIONS)
+        self.connection.execute(
+            insert(audit).values(
+                time=self.now,
+                request_id=self.call.request_id,
+                account=self.account,
+                access_key=self.call.caller.access_key_id,
+                source_ip=self.call.source_ip,
+                action=self.call.action,
+                revision=revision,
+            )
+        )
+        return revision
+
+    def _set(self, name: str, value: int) -> None:
+        self.connection.execute(update(counters).where(counters.c.name == name).values(value=value))
+
+
+def lock_writers(connection: Connection) -> int:
+    """Wait until no other transaction writes, keep others waiting until this one ends; return the store's revision."""
+    query = select(counters.c.value).where(counters.c.name == REVISION).with_for_update()
+    revision: int = connection.execute(query).scalar_one()
+    return revision
+
+
+def trim(connection: Connection, floor: int) -> None:
+    """Forget the changes of all revisions up to ``floor``.  The connection must be in a write transaction."""
+    present = connection.scalar(select(counters.c.value).where(counters.c.name == FLOOR))
+    if floor <= (present or 0):
+        return
+    connection.execute(delete(changes).where(changes.c.revision <= floor))
+    if present is None:
+        connection.execute(insert(counters).values(name=FLOOR, value=floor))
+    else:
+        connection.execute(update(counters).where(counters.c.name == FLOOR).values(value=floor))

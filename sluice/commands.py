@@ -1,0 +1,30 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from econe_api.config import load
+from sluice.account_commands import account, key, quota
+from sluice.pool_commands import pool
+from sluice.status_command import status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file.  Default: $SLUICE_CONFIG, else /etc/sluice/sluice.toml if it is there.",
+)
+@click.version_option(package_name="sluice", message="sluice %(version)s")
+@click.pass_context
+def cli(context: click.Context, config_file: Path | None) -> None:
+    """Run a cloud's elastic IPs and security groups on Open vSwitch."""
+    context.obj = load(config_file)
+
+
+for command in (account, key, quota, pool, status):
+    cli.add_command(command)

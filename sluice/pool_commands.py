@@ -1,0 +1,51 @@
+"""``sluice pool``: the public addresses that the cloud may hand out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from econe_api.config import Config
+from econe_api.store import pools
+from sluice.screen import json_option, opened_store, show_json, show_table
+
+
+@click.group()
+def pool() -> None:
+    """Pools of elastic IPs."""
+
+
+@pool.command("create")
+@click.argument("name")
+@click.option("--cidr", required=True, help="The public network, e.g. 203.0.113.0/24.")
+@click.option("--gateway", required=True, help="Its router, e.g. 203.0.113.1.")
+@click.option("--gateway-mac", required=True, help="The router's MAC address on that network.")
+@click.option("--first", required=True, help="First address to hand out.")
+@click.option("--last", required=True, help="Last address to hand out.")
+@json_option
+@click.pass_obj
+def create_pool(
+    config: Config, name: str, cidr: str, gateway: str, gateway_mac: str, first: str, last: str, as_json: bool
+) -> None:
+    """Make pool NAME; making the same one again changes nothing."""
+    with opened_store(config) as store:
+        made = pools.create_pool(store, name, cidr, gateway, gateway_mac, first, last)
+    if as_json:
+        show_json(dataclasses.asdict(made))
+        return
+    click.echo(f"pool {made.name}: {made.first} to {made.last}, {made.free} free, {made.used} used")
+
+
+@pool.command("list")
+@json_option
+@click.pass_obj
+def list_pools(config: Config, as_json: bool) -> None:
+    """List pools and how many of their addresses are free."""
+    with opened_store(config) as store:
+        found = pools.list_pools(store)
+    if as_json:
+        show_json([dataclasses.asdict(one) for one in found])
+        return
+    rows = [(p.name, p.cidr, p.gateway, p.gateway_mac, p.first, p.last, p.free, p.used) for p in found]
+    show_table(("Pool", "Network", "Gateway", "Gateway MAC", "First", "Last", "Free", "Used"), rows)

@@ -1,0 +1,161 @@
+"""Accounts, keys and what a new account finds in the cloud."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from econe_api.config import Config
+from econe_api.store.accounts import (
+    NewAccount,
+    create_account,
+    create_key,
+    delete_key,
+    disable_key,
+    enable_key,
+    find_account,
+    list_accounts,
+)
+from econe_api.store.errors import StoreError
+from econe_api.store.feed import Feed
+from econe_api.store.records import GroupRecord, SubnetRecord, VpcRecord
+from econe_api.store.schema import audit, counters, subnets, vpcs
+from econe_api.store.store import Store
+
+
+def test_new_account_has_ids_in_amazon_form(account: NewAccount) -> None:
+    assert re.fullmatch(r"[0-9]{12}", account.account_id)
+    assert re.fullmatch(r"AKIA[A-Z2-7]{16}", account.access_key_id)
+    assert re.fullmatch(r"[A-Za-z0-9+/]{40}", account.secret)
+
+
+def test_new_account_has_a_default_network(store: Store, account: NewAccount) -> None:
+    records = [change.record for change in Feed(store.engine).snapshot().changes]
+    (vpc,) = [record for record in records if isinstance(record, VpcRecord)]
+    assert (vpc.number, vpc.cidr, vpc.vlan) == (1, "172.31.0.0/16", 101)
+    nets = sorted((r for r in records if isinstance(r, SubnetRecord)), key=lambda record: record.cidr)
+    assert [(net.vpc, net.cidr, net.gateway) for net in nets] == [
+        (vpc.id, "172.31.0.0/20", "172.31.0.1"),
+        (vpc.id, "172.31.16.0/20", "172.31.16.1"),
+    ]
+    (group,) = [record for record in records if isinstance(record, GroupRecord)]
+    assert (group.number, group.vpc, group.name) == (1, vpc.id, "default")
+    assert {
+        (rule.egress, rule.protocol, rule.from_port, rule.to_port, rule.cidr, rule.group) for rule in group.rules
+    } == {
+        (False, -1, None, None, None, group.id),
+        (True, -1, None, None, "0.0.0.0/0", None),
+    }
+    with store.engine.connect() as connection:
+        assert connection.scalars(select(subnets.c.zone).order_by(subnets.c.cidr)).all() == ["us-east-1a", "us-east-1b"]
+        assert connection.scalars(select(vpcs.c.account)).all() == [account.account_id]
+    assert find_account(store, "tenant").account_id == account.account_id
+    assert find_account(store, account.account_id).name == "tenant"
+
+
+def test_accounts_get_networks_of_their_own(store: Store) -> None:
+    for name in ("one", "two", "three"):
+        create_account(store, name)
+    records = [change.record for change in Feed(store.engine).snapshot().changes]
+    networks = [record for record in records if isinstance(record, VpcRecord)]
+    assert sorted((network.number, network.vlan) for network in networks) == [(1, 101), (2, 102), (3, 103)]
+    assert [listed.name for listed in list_accounts(store)] == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_account_ids_are_neither_the_operators_nor_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([0, 7, 7, 0, 8])
+    monkeypatch.setattr("econe_api.store.accounts.secrets.randbelow", lambda _limit: next(drawn))
+    assert [create_account(store, name).account_id for name in ("one", "two")] == ["000000000007", "000000000008"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 256])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_refuses_what_is_no_name(store: Store, name: str) -> None:
+    with pytest.raises(StoreError, match="no account name"):
+        create_account(store, name)
+
+
+def test_refuses_a_name_that_is_taken_and_changes_nothing(store: Store, account: NewAccount) -> None:
+    before = Feed(store.engine).snapshot()
+    with pytest.raises(StoreError, match="already"):
+        create_account(store, "tenant")
+    assert Feed(store.engine).snapshot() == before
+    assert len(list_accounts(store)) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_says_when_the_vlans_are_used_up(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(insert(counters).values(name="vpc", value=3993))
+    create_account(store, "last")
+    with pytest.raises(StoreError, match="all 3994 VLANs"):
+        create_account(store, "one too many")
+    assert [listed.name for listed in list_accounts(store)] == ["last"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_refuses_more_zones_than_a_network_has_subnets(store: Store) -> None:
+    host = store.config.hypervisors[0]
+    many = replace(store.config, hypervisors=tuple(replace(host, zone=f"zone{number}") for number in range(17)))
+    with pytest.raises(StoreError, match="at most 16 zones"):
+        create_account(Store(store.engine, many), "wide")
+
+
+def test_keys_live_and_die(store: Store, account: NewAccount) -> None:
+    second = create_key(store, account.account_id)
+    credential = store.credential(second.access_key_id)
+    assert credential is not None
+    assert (credential.account_id, credential.secret, credential.active) == (account.account_id, second.secret, True)
+    disable_key(store, second.access_key_id)
+    assert [(key.access_key_id, key.active) for key in list_accounts(store)[0].keys if not key.active] == [
+        (second.access_key_id, False)
+    ]
+    disabled = store.credential(second.access_key_id)
+    assert disabled is not None
+    assert not disabled.active
+    enable_key(store, second.access_key_id)
+    enabled = store.credential(second.access_key_id)
+    assert enabled is not None
+    assert enabled.active
+    delete_key(store, second.access_key_id)
+    assert store.credential(second.access_key_id) is None
+    assert store.credential(account.access_key_id) is not None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_names_keys_and_accounts_that_are_not_there(store: Store) -> None:
+    for command in (enable_key, disable_key, delete_key):
+        with pytest.raises(StoreError, match="no access key 'AKIANONE'"):
+            command(store, "AKIANONE")
+    for look in (create_key, find_account):
+        with pytest.raises(StoreError, match="no account '999999999999'"):
+            look(store, "999999999999")
+
+
+def test_administration_is_audited(store: Store, account: NewAccount) -> None:
+    key = create_key(store, account.account_id)
+    delete_key(store, key.access_key_id)
+    with store.engine.connect() as connection:
+        rows = connection.execute(select(audit).order_by(audit.c.id)).all()
+    assert [(row.action, row.account, row.revision) for row in rows] == [
+        ("CreateAccount", "000000000000", 1),
+        ("CreateAccessKey", "000000000000", None),
+        ("DeleteAccessKey", "000000000000", None),
+    ]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_secrets_are_in_no_file_and_in_no_repr(config: Config, store: Store, account: NewAccount) -> None:
+    key = create_key(store, account.account_id)
+    credential = store.credential(account.access_key_id)
+    shown = repr((account, key, credential, list_accounts(store), vars(store)))
+    files = [path.read_bytes() for path in Path(config.state).iterdir() if path.is_file()]
+    assert any(account.access_key_id.encode() in content for content in files)
+    for secret in (account.secret, key.secret):
+        assert secret not in shown
+        assert not any(secret.encode() in content for content in files)

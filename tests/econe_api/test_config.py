@@ -1,0 +1,203 @@
+"""The configuration file: defaults, places, and mistakes named in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from econe_api import config as config_module
+from econe_api.config import Config, ConfigError, Hypervisor, Image, InstanceType, load, parse
+
+WHOLE = """
+state = "state"
+database = "postgresql://sluice@db.example/sluice"
+key_file = "/etc/sluice/key"
+region = "north-1"
+acknowledge_timeout = 3
+settle_timeout = 0.5
+
+[api]
+bind = "[::1]:80"
+threads = 4
+body_limit = 2048
+
+[controller]
+socket = "/run/sluice/controller.sock"
+agent_listen = "0.0.0.0:6654"
+
+[compute]
+backend = "namespace"
+socket = "compute.sock"
+
+[[hypervisor]]
+name = "hv2"
+zone = "north-1b"
+vcpus = 4
+memory_mib = 2048
+options = { ovsdb = "unix:/run/hv2/db.sock" }
+
+[[hypervisor]]
+name = "hv1"
+vcpus = 1
+memory_mib = 1
+
+[[image]]
+id = "ami-1"
+name = "web"
+
+[[instance_type]]
+name = "c1.tiny"
+vcpus = 1
+memory_mib = 64
+"""
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No configuration anywhere; return where the system's would be."""
+    monkeypatch.delenv("SLUICE_CONFIG", raising=False)
+    monkeypatch.setattr(config_module, "SYSTEM_FILE", tmp_path / "system.toml")
+    return tmp_path / "system.toml"
+
+
+def test_defaults_are_a_whole_cloud_without_hosts(nowhere: Path) -> None:
+    config = load(None)
+    assert config.state == Path("/var/lib/sluice")
+    assert config.database == "sqlite:////var/lib/sluice/sluice.db"
+    assert config.key_file == Path("/var/lib/sluice/secrets.key")
+    assert (config.api.bind, config.controller.agent_listen) == ("127.0.0.1:8773", "127.0.0.1:6654")
+    assert (config.hypervisors, config.zones) == ((), ("us-east-1a",))
+    assert [image.id[:4] for image in config.images] == ["ami-"]
+    assert {"m1.small", "t2.micro", "t3.micro", "t3.small"} <= {entry.name for entry in config.instance_types}
+
+
+def test_every_value_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "sluice.toml"
+    file.write_text(WHOLE)
+    config = load(file)
+    assert config.state == tmp_path / "state"
+    assert config.database == "postgresql://sluice@db.example/sluice"
+    assert config.key_file == Path("/etc/sluice/key")
+    assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
+    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048)
+    assert dataclasses.astuple(config.controller) == (Path("/run/sluice/controller.sock"), "0.0.0.0:6654")
+    assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
+    assert config.hypervisors == (
+        Hypervisor("hv2", "north-1b", 4, 2048, {"ovsdb": "unix:/run/hv2/db.sock"}),
+        Hypervisor("hv1", "north-1a", 1, 1, {}),
+    )
+    assert config.zones == ("north-1a", "north-1b")
+    assert config.images == (Image("ami-1", "web"),)
+    assert config.instance_types == (InstanceType("c1.tiny", 1, 64),)
+
+
+def test_the_file_is_found(nowhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere.write_text('region = "system"')
+    assert load(None).region == "system"
+    named, given_file = tmp_path / "named.toml", tmp_path / "given.toml"
+    named.write_text('region = "named"')
+    given_file.write_text('region = "given"')
+    monkeypatch.setenv("SLUICE_CONFIG", str(named))
+    assert load(None).region == "named"
+    assert load(given_file).region == "given"
+
+
+def test_a_database_file_counts_from_the_configuration(tmp_path: Path) -> None:
+    assert parse({"database": "sqlite:///db/x.db"}, "test", tmp_path).database == f"sqlite:///{tmp_path}/db/x.db"
+    assert parse({"database": "sqlite:////srv/x.db"}, "test", tmp_path).database == "sqlite:////srv/x.db"
+
+
+HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("aip = 1", "aip: is not a known key; did you mean api?"),
+        ("[api]\nxyz = 1", "api.xyz: is not a known key; known here: bind, body_limit, threads"),
+        ("state = 2024-01-01", "state: is a date or time, not a string; write a string"),
+        ("state = 3", "state: is an integer, not a string; write a string"),
+        ("state = ''", "state: is not usable text; write 1 to 4096 printable characters"),
+        ('region = "a\\nb"', "region: is not usable text; write 1 to 1024 printable characters"),
+        ("api = 3", "api: is an integer, not a table, [api]; write a table, [api]"),
+        ("[api]\nthreads = true", "api.threads: is a boolean, not an integer; write an integer"),
+        ("[api]\nthreads = 0", "api.threads: 0 is out of range; write a number from 1 to 1024"),
+        ('[api]\nbind = "8773"', "api.bind: '8773' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773"),
+        (
+            '[api]\nbind = "::1:80"',
+            "api.bind: '::1:80' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773",
+        ),
+        ('[api]\nbind = "x:99999"', "api.bind: there is no port 99999; write a port from 0 to 65535"),
+        ("acknowledge_timeout = -1", "acknowledge_timeout: -1 is out of range; write 0 to 86400 seconds"),
+        ("acknowledge_timeout = nan", "acknowledge_timeout: nan is out of range; write 0 to 86400 seconds"),
+        ("settle_timeout = 'x'", "settle_timeout: is a string, not a number of seconds; write a number of seconds"),
+        (
+            "database = 'mysql://root:secret@db/x'",
+            "database: 'db/x' is no database for Sluice; write sqlite:///FILE or postgresql://...",
+        ),
+        (
+            "database = 'sqlite:///:memory:'",
+            "database: 'sqlite:///:memory:' is no database for Sluice; write sqlite:///FILE or postgresql://...",
+        ),
+        (
+            "[hypervisor]",
+            "hypervisor: is a table, not an array of tables, [[hypervisor]]; write an array of tables, [[hypervisor]]",
+        ),
+        ("[[hypervisor]]\nvcpus = 1", "hypervisor[1].name: is missing; add name with a string"),
+        (f"[[hypervisor]]\n{HOST}[[hypervisor]]\n{HOST}", "hypervisor[2].name: 'hv1' is there twice; rename one"),
+        (
+            f"[[hypervisor]]\n{HOST}options = 3",
+            "hypervisor[1].options: is an integer, not a table of strings; write a table of strings",
+        ),
+        (
+            f"[[hypervisor]]\n{HOST}options = {{a = 1}}",
+            "hypervisor[1].options.a: is an integer, not a string; write a string",
+        ),
+        (f"[[hypervisor]]\n{HOST}cpus = 3", "hypervisor[1].cpus: is not a known key; did you mean vcpus?"),
+        ('[[image]]\nid = "x"\nname = "y"', "image[1].id: 'x' is no image id; start it with ami-"),
+        (
+            '[[instance_type]]\nname = "x"\nvcpus = 1',
+            "instance_type[1].memory_mib: is missing; add memory_mib with an integer",
+        ),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, error: str) -> None:
+    file = tmp_path / "sluice.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value) == f"{file}: {error}"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read \(No such file or directory\); name a readable"):
+        load(tmp_path / "none.toml")
+    file = tmp_path / "sluice.toml"
+    for content in (b"state = ", b"\xff\xfe"):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"sluice\.toml: is not TOML \(.*\); mend the file there") as caught:
+            load(file)
+        assert "\n" not in str(caught.value)
+
+
+KEYS = [field.name for field in dataclasses.fields(Config)] + ["hypervisor", "image", "instance_type", "bind", "name"]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), values, max_size=5))
+def test_whatever_the_document_it_is_a_config_or_one_line(document: dict[str, object]) -> None:
+    try:
+        config = parse(document, "test", Path("/base"))
+    except ConfigError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("test: ")
+    else:
+        assert config.state.is_absolute()
