@@ -201,39 +201,54 @@ class Bridge:
         marks, self._marks = self._marks, set()
         self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
         self._touched |= self.desired.update(self._around.index, marks)
-        found = self._compare(session)
-        held = self._held(found.adds)
-        sent = found._replace(adds=tuple(flow for flow in found.adds if flow.key not in held))
+        found, held = self._compare(session)
         # Copies, because marks may come in while the switch is thinking.
-        touched, wanted = frozenset(self._touched), {flow.key: flow for flow in sent.adds}
-        gone = [key for key in touched if key not in self.desired.flows]
-        self._send(session, sent)
+        touched, wanted = frozenset(self._touched), {flow.key: flow for flow in found.adds}
+        gone = [key for key in touched if key not in self.desired.flows or key in held]
+        self._send(session, found)
         if session is not self.session or self._installed is None:
             return
-        self._installed.update(wanted)
         for key in gone:
             self._installed.pop(key, None)
+        self._installed.update(wanted)
         self._touched, self.synced = set(held), True
         self._settle_elastic(held, {self.desired.owners.get(key) for key in wanted})
         if not held:
             self._in_flight = None
 
-    def _compare(self, session: Session) -> Diff:
-        if self._installed is not None:
-            touched, desired, installed = self._touched, self.desired.flows, self._installed
-            return changes(
-                {key: installed[key] for key in touched if key in installed},
-                {key: desired[key] for key in touched if key in desired},
-            )
-        dumped = session.dump()
-        found = diff(self.desired.flows, dumped)
+    def _compare(self, session: Session) -> tuple[Diff, set[FlowKey]]:
+        """What to send now, and the flows that have to wait for another host.
+
+        A flow that waits is not wanted yet, so what stands in its place goes.
+        """
+        if self._installed is None:
+            dumped = session.dump()
+            found = diff(self.desired.flows, dumped)
+            held = self._held(found.adds)
+            if held:
+                found = diff(self._without(held), dumped)
+            self._take_reading(found, held)
+            return found, held
+        touched, installed = self._touched, self._installed
+        before = {key: installed[key] for key in touched if key in installed}
+        after = {key: self.desired.flows[key] for key in touched if key in self.desired.flows}
+        found = changes(before, after)
+        held = self._held(found.adds)
+        if held:
+            found = changes(before, {key: flow for key, flow in after.items() if key not in held})
+        return found, held
+
+    def _without(self, held: set[FlowKey]) -> dict[FlowKey, Flow]:
+        return {key: flow for key, flow in self.desired.flows.items() if key not in held}
+
+    def _take_reading(self, found: Diff, held: set[FlowKey]) -> None:
+        """What the switch has of the desired flows is installed; everything elastic is to be looked at again."""
         self.foreign = len(found.foreign)
-        missing = {flow.key for flow in found.adds}
-        self._installed = {key: flow for key, flow in self.desired.flows.items() if key not in missing}
+        missing = {flow.key for flow in found.adds} | held
+        self._installed = self._without(missing)
         self._touched = missing
         self._elastic |= {key for key in self.desired.fragments if isinstance(key, ElasticKey)}
         self._elastic |= {ElasticKey(ip) for ip, host in self._around.handover.holders.items() if host == self.host}
-        return found
 
     def _held(self, adds: Iterable[Flow]) -> set[FlowKey]:
         """Flows of elastic IPs that another host has not let go of yet."""

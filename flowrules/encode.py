@@ -140,11 +140,6 @@ def bundle_open(bundle_id: int, xid: int = 0) -> bytes:
     return _bundle_control(BundleControl.OPEN_REQUEST, bundle_id, xid)
 
 
-def bundle_close(bundle_id: int, xid: int = 0) -> bytes:
-    """Close a bundle: nothing can be added any more."""
-    return _bundle_control(BundleControl.CLOSE_REQUEST, bundle_id, xid)
-
-
 def bundle_commit(bundle_id: int, xid: int = 0) -> bytes:
     """Apply all messages of a bundle, or none.
 

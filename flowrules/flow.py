@@ -17,13 +17,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from struct import Struct
 
 from flowrules.actions import Action
+from flowrules.encode_actions import encode_actions
 from flowrules.fields import Field, Subfield
+from flowrules.oxm import encode_match
 
 #: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
 OWNER_TAG = 0x51CE
 COOKIE_HASH_BITS = 48
+_CONTENT = Struct("!BHH")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,8 +77,9 @@ class Flow:
     @cached_property
     def cookie(self) -> int:
         """Owner tag and content hash."""
-        content = repr((self.table, self.priority, self.matches, self.actions)).encode()
-        digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
+        match_bytes = encode_match(self.matches)
+        head = _CONTENT.pack(self.table, self.priority, len(match_bytes))
+        digest = blake2b(head + match_bytes + encode_actions(self.actions), digest_size=COOKIE_HASH_BITS // 8).digest()
         return OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
 
 

@@ -1,0 +1,153 @@
+"""Ryu's OpenFlow server in this process, behind the guard, and a private Open vSwitch that connects to it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import eventlet
+import eventlet.wsgi
+import pytest
+
+# Ryu's WSGI module, which its own imports pull in, wants a name that newer eventlets no longer have.
+eventlet.wsgi.ALREADY_HANDLED = getattr(eventlet.wsgi, "ALREADY_HANDLED", object())
+
+from ryu.base import app_manager  # noqa: E402
+from ryu.controller import controller as ryu_controller  # noqa: E402
+from ryu.controller import handler, ofp_handler  # noqa: E402
+from ryu.lib import hub  # noqa: E402
+from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
+
+from controller import wire  # noqa: E402
+from controller.openflow import OpenFlowSession  # noqa: E402
+
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+PATIENCE_S = 20.0
+
+
+class PrivateOvs:
+    """ovsdb-server and ovs-vswitchd with a dummy datapath, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "OVS_RUNDIR": str(folder), "OVS_LOGDIR": str(folder)}
+        self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        database = self.folder / "conf.db"
+        self.run("ovsdb-tool", "create", str(database), SCHEMA)
+        self._daemon("ovsdb-server", str(database), f"--remote=punix:{self.folder}/db.sock")
+        self.vsctl("--retry", "--no-wait", "init")
+        self._daemon("ovs-vswitchd", f"unix:{self.folder}/db.sock", "--enable-dummy=override")
+
+    def _daemon(self, *command: str) -> None:
+        quiet = ("-vconsole:off", "-vsyslog:off")
+        self._daemons.append(subprocess.Popen([*command, *quiet], env=self.environment, stderr=subprocess.DEVNULL))
+
+    def stop(self) -> None:
+        for daemon in reversed(self._daemons):
+            daemon.kill()
+            daemon.wait(PATIENCE_S)
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def vsctl(self, *arguments: str) -> str:
+        return self.run("ovs-vsctl", f"--db=unix:{self.folder}/db.sock", "--timeout=15", *arguments)
+
+    def flow_count(self, bridge: str) -> int:
+        shown = self.run("ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", bridge)
+        return int(shown.rsplit("flow_count=", 1)[1])
+
+
+class RyuServer:
+    """Ryu's side of OpenFlow on a port of its own, without ryu-manager: every connection becomes a Datapath."""
+
+    def __init__(self) -> None:
+        self._listener = eventlet.listen(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.datapaths: list[ryu_controller.Datapath] = []
+        self._accepting = eventlet.spawn(self._accept)
+
+    def _accept(self) -> None:
+        while True:
+            socket, address = self._listener.accept()
+            datapath = ryu_controller.Datapath(socket, address)
+            self.datapaths.append(datapath)
+            hub.spawn(self._serve, datapath)
+
+    @staticmethod
+    def _serve(datapath: ryu_controller.Datapath) -> None:
+        with contextlib.closing(datapath):
+            datapath.serve()
+
+    def wait(self, condition, what: str):
+        """Let the server run until ``condition`` holds; return what it says."""
+        with eventlet.Timeout(PATIENCE_S, AssertionError(f"waited in vain for {what}")):
+            while not (value := condition()):
+                eventlet.sleep(0.005)
+        return value
+
+    def ready(self) -> ryu_controller.Datapath | None:
+        """A connection past its handshake."""
+        return next((each for each in self.datapaths if each.state == handler.MAIN_DISPATCHER), None)
+
+    def close(self) -> None:
+        self._accepting.kill()
+        self._listener.close()
+        for datapath in self.datapaths:
+            datapath.close()
+        self.wait(lambda: not any(each.is_active for each in self.datapaths), "the connections to end")
+
+
+@pytest.fixture(scope="session")
+def ryu_handlers():
+    """Ryu's handshake, loaded as ryu-manager does, and the guard."""
+    ofproto_protocol.set_app_supported_versions([ofproto_v1_3.OFP_VERSION])
+    if app_manager.lookup_service_brick("ofp_event") is None:
+        service = ofp_handler.OFPHandler()
+        app_manager.register_app(service)
+    wire.install()
+
+
+@pytest.fixture
+def ryu_server(ryu_handlers):
+    server = RyuServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def private_ovs():
+    folder = Path(tempfile.mkdtemp(prefix="session-ovs-"))
+    ovs = PrivateOvs(folder)
+    try:
+        ovs.start()
+        yield ovs
+    finally:
+        ovs.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def bridge(private_ovs, ryu_server):
+    """An empty bridge that has the server as its controller."""
+    controller = f"tcp:127.0.0.1:{ryu_server.port}"
+    secure = ("datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow13")
+    private_ovs.vsctl("add-br", "br0", "--", "set", "bridge", "br0", *secure, "--", "set-controller", "br0", controller)
+    yield "br0"
+    private_ovs.vsctl("del-br", "br0")
+
+
+@pytest.fixture
+def session(ryu_server, bridge):
+    """A session with the bridge."""
+    session = OpenFlowSession(ryu_server.wait(ryu_server.ready, "a handshake"))
+    yield session
+    session.close()

@@ -1,0 +1,213 @@
+"""The session against a real switch: all or nothing, what was sent is there, silence is not success."""
+
+import socket
+
+import eventlet
+import pytest
+
+from controller import openflow
+from controller.openflow import OpenFlowSession, OutcomeUnknownError
+from controller.openflow_errors import ApplyError
+from flowrules import fields
+from flowrules.actions import Load, Output, Resubmit, SetField
+from flowrules.diff import as_installed, encode_delete
+from flowrules.encode import HEADER, flow_add
+from flowrules.fields import EtherType
+from flowrules.flow import OWNER_TAG, flow, match
+
+
+def some_flows(count):
+    return [
+        flow(22, 100, [match(fields.REG3, number)], [Load(fields.REMOTE_SET, number), Resubmit(24)])
+        for number in range(count)
+    ]
+
+
+def test_twenty_thousand_flows_arrive_and_are_read_back(session, private_ovs, bridge):
+    flows = some_flows(20_000)
+    session.apply([], [flow_add(item) for item in flows])
+    assert private_ovs.flow_count(bridge) == 20_000
+    dumped = session.dump()
+    assert sorted(dumped) == sorted(as_installed(item) for item in flows)
+    session.apply([encode_delete(item) for item in dumped[:19_999]], [])
+    assert session.dump() == dumped[19_999:]
+
+
+def test_dump_can_be_narrowed_to_an_owner(session):
+    ours = some_flows(3)
+    stranger = flow(1, 1, [], [])
+    stranger.__dict__["cookie"] = 7
+    session.apply([], [flow_add(item) for item in [*ours, stranger]])
+    assert len(session.dump()) == 4
+    assert sorted(session.dump(OWNER_TAG << 48, 0xFFFF << 48)) == sorted(as_installed(item) for item in ours)
+
+
+def test_a_delete_and_its_replacement_in_one_change(session):
+    old, new = some_flows(2)
+    session.apply([], [flow_add(old)])
+    session.apply([encode_delete(as_installed(old))], [flow_add(new)])
+    assert session.dump() == [as_installed(new)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "name"),
+    [
+        # Refused when it is added to the bundle: an address is set without the test that it is IP.
+        (flow(1, 1, [match(fields.REG0, 1)], [SetField(fields.IPV4_DST, 1)]), "OFPBAC_MATCH_INCONSISTENT"),
+        # Refused as well: a field whose prerequisite is missing.
+        (flow(1, 1, [match(fields.TCP_DST, 80)], []), "OFPBMC_BAD_PREREQ"),
+        # No such table on any switch.
+        (flow(255, 1, [], [Output(1)]), "OFPFMFC_BAD_TABLE_ID"),
+    ],
+)
+def test_one_bad_flow_and_nothing_is_applied(session, bad, name):
+    before = some_flows(2)
+    session.apply([], [flow_add(item) for item in before])
+    messages = [flow_add(item) for item in some_flows(50)[2:]]
+    messages.insert(16, flow_add(bad))
+    with pytest.raises(ApplyError, match=f"flow-mod 17 was refused: {name}") as caught:
+        session.apply([encode_delete(as_installed(before[0]))], messages)
+    assert caught.value.refusals[0].message == flow_add(bad)
+    assert sorted(session.dump()) == sorted(as_installed(item) for item in before)
+    session.apply([], [flow_add(item) for item in some_flows(3)])
+    assert len(session.dump()) == 3
+
+
+def test_a_refusal_at_the_commit_names_the_flow(session, private_ovs, bridge):
+    limit = ("overflow_policy=refuse", "flow_limit=5")
+    private_ovs.vsctl(
+        "--", "--id=@t", "create", "Flow_Table", *limit, "--", "set", "bridge", bridge, "flow_tables:22=@t"
+    )
+    with pytest.raises(ApplyError, match="flow-mod 5 was refused: OFPFMFC_TABLE_FULL"):
+        session.apply([], [flow_add(item) for item in some_flows(8)])
+    assert session.dump() == []
+
+
+def test_refusals_are_counted_from_the_first_flow_mod_of_all_bundles(session, monkeypatch):
+    monkeypatch.setattr(openflow, "BUNDLE_LIMIT", 10)
+    messages = [flow_add(item) for item in some_flows(30)]
+    messages[25] = flow_add(flow(255, 1, [], []))
+    with pytest.raises(ApplyError, match="flow-mod 25 was refused"):
+        session.apply([], messages)
+    assert len(session.dump()) == 20, "the bundles before it stand"
+
+
+def test_zones_are_flushed(session):
+    session.flush_zone(7)
+    session.flush_zone(*range(1, 200))
+    session.flush_zone()
+
+
+def test_a_connection_cut_in_the_middle_leaves_the_outcome_unknown(session, ryu_server):
+    datapath = ryu_server.ready()
+    messages = [flow_add(item) for item in some_flows(10_000)]
+
+    def cut():
+        eventlet.sleep(0.05)
+        datapath.socket.shutdown(socket.SHUT_RDWR)
+        # As the application does when Ryu reports the datapath dead.
+        ryu_server.wait(lambda: not datapath.is_active, "the connection to end")
+        session.close()
+
+    eventlet.spawn(cut)
+    with pytest.raises(OutcomeUnknownError, match="connection lost"):
+        for _ in range(100):
+            session.apply([], messages)
+    with pytest.raises(OutcomeUnknownError, match="connection lost"):
+        session.dump()
+
+
+class Mute:
+    """A peer that shakes hands as a switch and then says nothing, or what it is told."""
+
+    def __init__(self, port):
+        self.socket = eventlet.connect(("127.0.0.1", port))
+        self.socket.settimeout(20)
+        self.socket.sendall(HEADER.pack(4, 0, 8, 0))
+        self.answer(5, lambda xid: HEADER.pack(4, 6, 32, xid) + (0xD0).to_bytes(8, "big") + bytes(16))
+        self.answer(18, lambda xid: HEADER.pack(4, 19, 16, xid) + b"\0\x0d" + bytes(6))
+
+    def answer(self, kind, make):
+        """Read up to a request of this kind and answer it."""
+        while True:
+            head = self.read(8)
+            _, found, length, xid = HEADER.unpack(head)
+            self.read(length - 8)
+            if found == kind:
+                self.socket.sendall(make(xid))
+                return
+
+    def read(self, size):
+        data = b""
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            assert part, "closed"
+            data += part
+        return data
+
+
+@pytest.fixture
+def mute(ryu_server):
+    peer = Mute(ryu_server.port)
+    yield peer
+    peer.socket.close()
+
+
+def test_silence_leaves_the_outcome_unknown(ryu_server, mute):
+    session = OpenFlowSession(ryu_server.wait(ryu_server.ready, "a handshake"), timeout=0.2)
+    assert session.dpid == 0xD0
+    for request in (session.dump, lambda: session.apply([], [flow_add(flow(1, 1, [], []))])):
+        with pytest.raises(OutcomeUnknownError, match=r"no answer within 0.2 s"):
+            request()
+    session.close()
+
+
+def test_a_barrier_without_an_acknowledged_commit_is_not_success(ryu_server, mute):
+    session = OpenFlowSession(ryu_server.wait(ryu_server.ready, "a handshake"))
+
+    def acknowledge():
+        for _ in range(2):
+            mute.answer(20, lambda xid: HEADER.pack(4, 21, 8, xid))
+
+    eventlet.spawn(acknowledge)
+    with pytest.raises(OutcomeUnknownError, match="was not acknowledged"):
+        session.apply([], [flow_add(flow(1, 1, [match(fields.ETH_TYPE, EtherType.ARP)], []))])
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        [b"\0\x01\0\0" + bytes(4) + bytes(56)],
+        [b"\0\x01\0\x01" + bytes(4)],
+        [b"\0\x01\0\0" + bytes(4), b"\0\x01\0\0" + bytes(4)],
+        [b"\0\x02\0\0" + bytes(4)],
+        [],
+    ],
+    ids=["entry of length zero", "no end", "two ends", "another kind", "none"],
+)
+def test_a_dump_that_makes_no_sense_closes_the_connection(ryu_server, mute, statistics):
+    datapath = ryu_server.wait(ryu_server.ready, "a handshake")
+    session = OpenFlowSession(datapath)
+
+    def answer():
+        mute.answer(
+            18, lambda xid: b"".join(HEADER.pack(4, 19, 8 + len(body), xid) + body for body in statistics) or b""
+        )
+        mute.answer(20, lambda xid: HEADER.pack(4, 21, 8, xid))
+
+    eventlet.spawn(answer)
+    with pytest.raises(OutcomeUnknownError, match="makes no sense"):
+        session.dump()
+    mute.socket.close()
+    ryu_server.wait(lambda: not datapath.is_active, "the connection to end")
+
+
+def test_two_changes_at_once_keep_their_order(session):
+    one, two = ([flow_add(item) for item in some_flows(4_000)[part]] for part in (slice(0, 2_000), slice(2_000, None)))
+    threads = [eventlet.spawn(session.apply, [], part) for part in (one, two)]
+    dumping = eventlet.spawn(session.dump)
+    for thread in threads:
+        thread.wait()
+    assert len(dumping.wait()) in (0, 2_000, 4_000), "a dump sees whole bundles"
+    assert len(session.dump()) == 4_000
