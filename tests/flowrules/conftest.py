@@ -226,10 +226,13 @@ _STATE_BITS = CtState.NEW | CtState.ESTABLISHED | CtState.RELATED | CtState.REPL
 _VLANS = st.builds(lambda vid: match(fields.VLAN_VID, 0x1000 | vid), st.integers(0, 4095)) | st.sampled_from(
     [match(fields.VLAN_VID, 0), match(fields.VLAN_VID, 0x1000, 0x1000)]
 )
-# A state that is not tracked has no other flags, so +trk goes with all of them.
+# A state that is not tracked has no other flags, so +trk goes with all of them.  Open vSwitch refuses to commit what
+# is +inv, so no test asks for that bit to be set.
 _STATES = st.builds(
     lambda value, mask: match(
-        fields.CT_STATE, value & mask & _STATE_BITS | CtState.TRACKED, mask & _STATE_BITS | CtState.TRACKED
+        fields.CT_STATE,
+        value & mask & _STATE_BITS & ~CtState.INVALID | CtState.TRACKED,
+        mask & _STATE_BITS | CtState.TRACKED,
     ),
     st.integers(0, 63),
     st.integers(0, 63),
