@@ -1,0 +1,46 @@
+"""Entry point: ``python -m agents --host NAME --controller tcp:IP:PORT --report IP:PORT ...``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+
+from agents.agent import Agent
+from agents.options import parse
+from agents.ovsdb import Ovsdb
+from agents.report import Link
+from agents.session import Backoff, Timing
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the bridge and its flows are left as they are."""
+    options = parse(sys.argv[1:])
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
+    wakeup = _wake_on_signals()
+    timing = Timing(answer=options.answer_timeout)
+    ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
+    link = Link(options.host, options.report, timing, Backoff(timing, random.random))
+    try:
+        Agent(options.bridge, ovsdb, link).run(wakeup)
+    finally:
+        link.close()
+        ovsdb.close()
+    logging.info("ended")
+    return 0
+
+
+def _wake_on_signals() -> int:
+    """Return a descriptor that becomes readable when the process is asked to end."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+    return reading
+
+
+if __name__ == "__main__":
+    sys.exit(main())

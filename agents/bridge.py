@@ -1,0 +1,139 @@
+"""Desired bridge against observed bridge: what to do, and what to leave to a person.
+
+Pure.  A bridge that is there is *live*: its flows carry traffic.  Open vSwitch empties a flow table when the first
+controller is set, when the last one goes and when ``fail_mode`` changes, and rebuilds the bridge when ``datapath_type``
+changes.  So on a live bridge only three things are ever done, all of which keep the flows: one controller target is
+replaced by another, the timing of a controller is set, a missing port is added.  Everything else that differs becomes
+a problem that names the mend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.rows import BridgeRow, ControllerRow, Database
+
+PROTOCOL = "OpenFlow13"
+INACTIVITY_PROBE_MS = 5000
+"""Silence after which the switch probes the controller, and after as long again gives the connection up."""
+MAX_BACKOFF_MS = 1000
+"""Longest wait of the switch between two tries to connect; the smallest OVSDB takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredBridge:
+    """How the bridge shall be.
+
+    ``controller`` is an OpenFlow target such as ``tcp:10.0.0.1:6653``.  ``dpid`` is 16 hexadecimal digits, or None to
+    leave the choice to Open vSwitch; ``datapath_type`` None likewise on a live bridge, and the default on a new one.
+    """
+
+    name: str
+    controller: str
+    datapath_type: str | None = None
+    dpid: str | None = None
+    uplink: str | None = None
+    fabric: str | None = None
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Names of the ports the bridge needs besides the instances' ones."""
+        return tuple(port for port in (self.uplink, self.fabric) if port is not None)
+
+    @property
+    def other_config(self) -> dict[str, str]:
+        """The ``other_config`` keys that matter, with their values."""
+        config = {"disable-in-band": "true"}
+        if self.dpid is not None:
+            config["datapath-id"] = self.dpid
+        return config
+
+    @property
+    def controller_row(self) -> ControllerRow:
+        """The controller with its timing."""
+        return ControllerRow(self.controller, INACTIVITY_PROBE_MS, MAX_BACKOFF_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBridge:
+    """Create the bridge whole, in one transaction, so that it never exists without its safeguards."""
+
+    bridge: DesiredBridge
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetController:
+    """Give the one controller row of the bridge these values."""
+
+    row: ControllerRow
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort:
+    """Add a port to the live bridge."""
+
+    name: str
+
+
+Operation = CreateBridge | SetController | AddPort
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and what only a person should do."""
+
+    operations: tuple[Operation, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def plan(desired: DesiredBridge, observed: Database) -> Plan:
+    """Return how to come from ``observed`` to ``desired``; carrying the operations out leaves none to do."""
+    taken = tuple(port for port in desired.ports if port in observed.elsewhere)
+    problems = tuple(
+        f"port {port} is on bridge {observed.elsewhere[port]}; to free it: ovs-vsctl del-port {port}" for port in taken
+    )
+    free = tuple(port for port in desired.ports if port not in taken)
+    live = observed.bridge
+    if live is None:
+        return Plan((CreateBridge(desired, free),), problems)
+    held = live.ports | {interface.name for interface in live.interfaces}
+    additions = tuple(AddPort(port) for port in free if port not in held)
+    steering, controller_problems = _controller(desired, live)
+    return Plan(steering + additions, problems + controller_problems + _differences(desired, live))
+
+
+def _controller(desired: DesiredBridge, live: BridgeRow) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    match live.controllers:
+        case (only,):
+            return (() if only == desired.controller_row else (SetController(desired.controller_row),)), ()
+        case ():
+            state = "has no controller"
+        case several:
+            state = f"has several controllers ({', '.join(sorted(row.target for row in several))})"
+    mend = f"ovs-vsctl set-controller {live.name} {desired.controller}"
+    return (), (f"bridge {live.name} {state}; to mend, which may empty its flow tables: {mend}",)
+
+
+def _differences(desired: DesiredBridge, live: BridgeRow) -> tuple[str, ...]:
+    def problem(what: str, is_now: str, command: str) -> str:
+        return f"bridge {live.name} has {what} {is_now or 'unset'}; to mend, which may empty its flow tables: {command}"
+
+    set_bridge = f"ovs-vsctl set bridge {live.name}"
+    found = []
+    if live.fail_mode != "secure":
+        found.append(problem("fail_mode", live.fail_mode or "", f"ovs-vsctl set-fail-mode {live.name} secure"))
+    kind = desired.datapath_type
+    if kind is not None and _kind(live.datapath_type) != _kind(kind):
+        found.append(problem("datapath_type", _kind(live.datapath_type), f"{set_bridge} datapath_type={kind}"))
+    if live.protocols and PROTOCOL not in live.protocols:
+        found.append(problem("protocols", ",".join(sorted(live.protocols)), f"{set_bridge} protocols={PROTOCOL}"))
+    for key, value in desired.other_config.items():
+        is_now = live.other_config.get(key, "")
+        if is_now.lower() != value:
+            found.append(problem(f"other_config:{key}", is_now, f"{set_bridge} other_config:{key}={value}"))
+    return tuple(found)
+
+
+def _kind(datapath_type: str) -> str:
+    return datapath_type or "system"

@@ -1,0 +1,152 @@
+"""The agent's command line, checked.  Pure but for the exit on a bad argument."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from agents.bridge import DesiredBridge
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
+_DPID = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
+_DATAPATH_TYPES = ("system", "netdev")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the agent is told to do; ``report`` is the controller's address for agents, IP and TCP port."""
+
+    host: str
+    bridge: DesiredBridge
+    ovsdb: str
+    report: tuple[str, int]
+    answer_timeout: float
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends on a bad argument with one line and status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options; on a bad argument print one line to stderr and raise ``SystemExit(1)``."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    names = [name for name in (given.bridge, given.uplink, given.fabric) if name is not None]
+    if len(set(names)) != len(names):
+        parser.error("--bridge, --uplink and --fabric must be three different names")
+    return Options(
+        host=given.host,
+        bridge=DesiredBridge(
+            name=given.bridge,
+            controller=given.controller,
+            datapath_type=given.datapath_type,
+            dpid=given.dpid,
+            uplink=given.uplink,
+            fabric=given.fabric,
+        ),
+        ovsdb=given.ovsdb,
+        report=given.report,
+        answer_timeout=given.answer_timeout,
+    )
+
+
+def _parser() -> _Parser:
+    prog = "python -m agents" if sys.argv[0].endswith("__main__.py") else None
+    parser = _Parser(prog=prog, description="Prepares a bridge and reports its ports to the controller.")
+    add = parser.add_argument
+    add("--host", required=True, type=_host, help="name of this hypervisor")
+    add("--bridge", default="br-int", type=_interface, help="bridge of the instances (default %(default)s)")
+    add(
+        "--ovsdb",
+        default="unix:/var/run/openvswitch/db.sock",
+        type=_ovsdb,
+        metavar="REMOTE",
+        help="local OVSDB, unix:PATH or tcp:IP:PORT (default %(default)s)",
+    )
+    add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
+    add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
+    add("--uplink", type=_interface, metavar="IFACE", help="port to the public network")
+    add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors")
+    add("--datapath-type", choices=_DATAPATH_TYPES, help="netdev is the userspace datapath (default system)")
+    add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
+    add(
+        "--answer-timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="give a controller up that owes an answer for so long (default %(default)s)",
+    )
+    return parser
+
+
+def _host(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name (letters, digits, dots, dashes)")
+    return text
+
+
+def _interface(text: str) -> str:
+    if not _INTERFACE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an interface name (1 to 15 characters, no space, no slash)")
+    return text
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Parse ``IP:PORT``, an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            ip = str(ipaddress.IPv6Address(host[1:-1]))
+        else:
+            ip = str(ipaddress.IPv4Address(host))
+        number = int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        number = 0
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not IP:PORT, such as 10.0.0.1:6654 or [fd00::1]:6654")
+    return ip, number
+
+
+def _target(text: str) -> str:
+    kind, _, rest = text.partition(":")
+    if kind not in ("tcp", "ssl"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a target such as tcp:10.0.0.1:6653")
+    _address(rest)
+    return text
+
+
+def _ovsdb(text: str) -> str:
+    kind, _, rest = text.partition(":")
+    if kind == "tcp":
+        _address(rest)
+    elif kind != "unix" or not rest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not unix:PATH or tcp:IP:PORT")
+    elif len(rest.encode()) > 107:
+        raise argparse.ArgumentTypeError("the path of the socket is over 107 bytes, which is more than Linux takes")
+    return text
+
+
+def _dpid(text: str) -> str:
+    value = int(text, 16) if _DPID.fullmatch(text) else 0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a datapath id (1 to 16 hexadecimal digits, not all zero)")
+    return f"{value:016x}"
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds between 0.1 and 3600")
+    return value

@@ -1,0 +1,156 @@
+"""The connection to the controller: a non-blocking socket under an :class:`agents.session.Session`.
+
+Lives in the agent's one loop: :meth:`Link.run` does what can be done now, :attr:`Link.wants` and :attr:`Link.deadline`
+say what to wait for.  A lost connection is made again by itself; every new one starts with a full snapshot.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable
+
+from agents.ports import Snapshot
+from agents.session import Backoff, Message, PeerError, Session, Timing
+from channel.frames import FrameError, FrameReader, pack
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 64 * 1024
+_LONGEST_ANSWER = 64 * 1024
+"""Longest frame taken from the controller, in bytes: it only sends acknowledgements and pings."""
+_ENOUGH_UNSENT = 64 * 1024
+"""Bytes waiting to be sent above which pings stay unanswered."""
+
+
+class Link:
+    """Keeps the controller told.
+
+    ``address`` is an IP address and a TCP port.  Nothing here blocks or raises on network trouble.
+    """
+
+    def __init__(self, host: str, address: tuple[str, int], timing: Timing, backoff: Backoff) -> None:
+        self._host = host
+        self._address = address
+        self._timing = timing
+        self._backoff = backoff
+        self._latest: Snapshot | None = None
+        self._socket: socket.socket | None = None
+        self._session: Session | None = None
+        self._reader = FrameReader(_LONGEST_ANSWER)
+        self._unsent = bytearray()
+        self._due = 0.0
+        self._complaint: str | None = None
+
+    def offer(self, latest: Snapshot) -> None:
+        """Make ``latest`` the state to be told, now or as soon as there is a connection."""
+        self._latest = latest
+        if self._session is not None:
+            self._send(self._session.offer(latest, time.monotonic()))
+
+    def run(self) -> None:
+        """Do what can be done without waiting."""
+        try:
+            if self._socket is None:
+                if time.monotonic() >= self._due:
+                    self._connect()
+            elif self._session is None:
+                self._finish_connecting()
+            if self._session is not None:
+                self._receive(self._session)
+                self._send(self._session.tick(time.monotonic()))
+                self._flush()
+        except (OSError, PeerError, FrameError) as error:
+            self._lose(error)
+
+    def close(self) -> None:
+        """Close the connection; nothing is waited for."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._session = None
+
+    @property
+    def wants(self) -> tuple[int, bool] | None:
+        """Descriptor to wait on for reading, and whether for writing as well; None without a connection."""
+        if self._socket is None:
+            return None
+        return self._socket.fileno(), self._session is None or bool(self._unsent)
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`run` is due at the latest, on the monotonic clock."""
+        return self._due if self._session is None else self._session.deadline
+
+    def _connect(self) -> None:
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._due = time.monotonic() + self._timing.connect
+        code = self._socket.connect_ex(self._address)
+        if code == 0:
+            self._open()
+        elif code != errno.EINPROGRESS:
+            raise OSError(code, os.strerror(code))
+
+    def _finish_connecting(self) -> None:
+        assert self._socket is not None  # noqa: S101 - for the type checker: run() looked
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        try:
+            self._socket.getpeername()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            if time.monotonic() >= self._due:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        now = time.monotonic()
+        self._reader = FrameReader(_LONGEST_ANSWER)
+        self._session = Session(self._host, self._timing, now)
+        self._send(self._session.start())
+        if self._latest is not None:
+            self._send(self._session.offer(self._latest, now))
+        self._complaint = None
+        _LOG.info("connected to controller %s port %d", *self._address)
+
+    def _receive(self, session: Session) -> None:
+        assert self._socket is not None  # noqa: S101 - for the type checker: a session has a socket
+        try:
+            data = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            raise PeerError("it closed the connection")
+        for message in self._reader.feed(data):
+            self._backoff.reset()
+            if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
+                continue  # it has plenty to read already, and shall not fill our memory with pongs
+            self._send(session.receive(message, time.monotonic()))
+
+    def _send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._unsent += pack(message)
+
+    def _flush(self) -> None:
+        if self._unsent and self._socket is not None:
+            try:
+                del self._unsent[: self._socket.send(self._unsent)]
+            except BlockingIOError:
+                return
+
+    def _lose(self, error: Exception) -> None:
+        self.close()
+        self._unsent.clear()
+        wait = self._backoff.wait()
+        self._due = time.monotonic() + wait
+        cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if cause != self._complaint:
+            self._complaint = cause
+            _LOG.warning("no connection to controller %s port %d: %s; trying on", *self._address, cause)
