@@ -1,0 +1,134 @@
+"""AssociateAddress and DisassociateAddress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from econe_api.actions import address_rows, identifiers
+from econe_api.actions.parameters import exactly_one
+from econe_api.call import Call
+from econe_api.errors import Ec2Error
+from econe_api.store.records import Kind
+from econe_api.store.schema import addresses, instances, interfaces, vpcs
+from econe_api.store.transaction import Transaction
+
+
+def associate(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Point an address at an instance or a network interface; again at the same one changes nothing."""
+    params = call.params
+    exactly_one(params, ("AllocationId", "allocation id"), ("PublicIp", "public IP"))
+    exactly_one(params, ("InstanceId", "instance ID"), ("NetworkInterfaceId", "network interface id"))
+    if params.get("AllocationId"):
+        address = address_rows.by_allocation(txn, params["AllocationId"])
+    else:
+        address = address_rows.by_public_ip(txn, params["PublicIp"])
+    target = _of_instance(txn, params["InstanceId"]) if params.get("InstanceId") else _interface(txn, params)
+    _check_target(params.get("PrivateIpAddress"), target)
+    if (address.interface, address.private_ip) == (target.id, target.private_ip):
+        return {"AssociationId": address.association}
+    held = txn.connection.execute(
+        select(addresses).where(addresses.c.interface == target.id, addresses.c.private_ip == target.private_ip)
+    ).first()
+    if params.get("AllowReassociation") is False:
+        _refuse_moves(address, target.id, held)
+    if held is not None:
+        _end(txn, held.public_ip)
+    association = txn.new_id("eipassoc")
+    txn.connection.execute(
+        update(addresses)
+        .where(addresses.c.public_ip == address.public_ip)
+        .values(association=association, interface=target.id, private_ip=target.private_ip)
+    )
+    txn.touch(Kind.ADDRESS, address.public_ip)
+    return {"AssociationId": association}
+
+
+def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
+    """The only interface of a running instance."""
+    identifiers.check("i", [instance])
+    query = (
+        select(instances.c.state, interfaces, vpcs.c.is_default.label("in_default_vpc"))
+        .select_from(instances)
+        .outerjoin(interfaces, interfaces.c.instance == instances.c.id)
+        .outerjoin(vpcs, vpcs.c.id == interfaces.c.vpc)
+        .where(instances.c.account == txn.account, instances.c.id == instance)
+    )
+    rows = list(txn.connection.execute(query))
+    if not rows:
+        raise Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{instance}' does not exist")
+    if len(rows) > 1:
+        raise Ec2Error(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
+    if rows[0].id is None or rows[0].state == "pending":
+        raise Ec2Error(
+            "InvalidInstanceID",
+            f"The {rows[0].state} instance '{instance}' is not in a valid state for this operation.",
+        )
+    return rows[0]
+
+
+def _interface(txn: Transaction, params: Any) -> Row[Any]:
+    interface = params["NetworkInterfaceId"]
+    identifiers.check("eni", [interface])
+    query = (
+        select(interfaces, vpcs.c.is_default.label("in_default_vpc"))
+        .join(vpcs, vpcs.c.id == interfaces.c.vpc)
+        .where(interfaces.c.account == txn.account, interfaces.c.id == interface)
+    )
+    row = txn.connection.execute(query).first()
+    if row is None:
+        raise Ec2Error("InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{interface}' does not exist")
+    return row
+
+
+def _check_target(private_ip: str | None, target: Row[Any]) -> None:
+    if private_ip not in (None, "", target.private_ip):
+        raise Ec2Error(
+            "InvalidParameterValue",
+            f"Invalid value '{private_ip}' for PrivateIpAddress. It is not an address of {target.id}",
+        )
+    if not target.in_default_vpc:
+        # Internet gateways cannot be made yet: the default VPC comes with one, others have none.
+        raise Ec2Error("Gateway.NotAttached", f"Network {target.vpc} is not attached to any internet gateway")
+
+
+def _refuse_moves(address: Row[Any], interface: str, held: Row[Any] | None) -> None:
+    for resource, association in (
+        (address.allocation, address.association),
+        (interface, held.association if held is not None else None),
+    ):
+        if association is not None:
+            raise Ec2Error(
+                "Resource.AlreadyAssociated",
+                f"resource {resource} is already associated with associate-id {association}",
+            )
+
+
+def disassociate(call: Call, txn: Transaction) -> dict[str, Any]:
+    """End an association; the address stays allocated."""
+    params = call.params
+    exactly_one(params, ("AssociationId", "association id"), ("PublicIp", "public IP"))
+    if params.get("AssociationId"):
+        row = address_rows.by_association(txn, params["AssociationId"])
+    else:
+        row = address_rows.by_public_ip(txn, params["PublicIp"])
+        if row.association is None:
+            raise Ec2Error(
+                "InvalidAssociationID.NotFound", f"The address '{row.public_ip}' has no association with an instance"
+            )
+    _end(txn, row.public_ip)
+    return {}
+
+
+def _end(txn: Transaction, public_ip: str) -> None:
+    txn.connection.execute(
+        update(addresses)
+        .where(addresses.c.public_ip == public_ip)
+        .values(association=None, interface=None, private_ip=None)
+    )
+    txn.touch(Kind.ADDRESS, public_ip)

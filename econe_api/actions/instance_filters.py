@@ -1,0 +1,92 @@
+"""The filters of DescribeInstances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row
+
+from econe_api.actions.filters import Field
+from econe_api.actions.instance_rows import STATES, InstanceView, InterfaceView, transition
+from econe_api.store.schema import instances
+
+_View = Field[InstanceView]
+
+
+def _row(read: Callable[[Row[Any]], str | None], column: ColumnElement[Any] | None = None) -> _View:
+    return Field(lambda view: (read(view.row),), column)
+
+
+def _always(value: str) -> _View:
+    return Field(lambda _view: (value,))
+
+
+def _first(read: Callable[[InterfaceView], str | None]) -> _View:
+    return Field(lambda view: (read(interface) for interface in view.interfaces[:1]))
+
+
+def _each(read: Callable[[InterfaceView], str | None]) -> _View:
+    return Field(lambda view: (read(interface) for interface in view.interfaces))
+
+
+def _group(part: int, first: int | None = None) -> _View:
+    return Field(lambda view: (group[part] for interface in view.interfaces[:first] for group in interface.groups))
+
+
+def _of_address(column: str) -> Callable[[InterfaceView], str | None]:
+    return lambda view: None if view.address is None else getattr(view.address, column)
+
+
+FIELDS: dict[str, _View] = {
+    "architecture": _always("x86_64"),
+    "availability-zone": _row(lambda row: row.zone, instances.c.zone),
+    "client-token": _row(lambda row: row.client_token, instances.c.client_token),
+    "dns-name": _always(""),
+    "group-id": _group(0, 1),
+    "group-name": _group(1, 1),
+    "image-id": _row(lambda row: row.image, instances.c.image),
+    "instance-id": _row(lambda row: row.id, instances.c.id),
+    "instance-state-code": _row(lambda row: str(STATES[row.state])),
+    "instance-state-name": _row(lambda row: row.state, instances.c.state),
+    "instance-type": _row(lambda row: row.type, instances.c.type),
+    "instance.group-id": _group(0, 1),
+    "instance.group-name": _group(1, 1),
+    "ip-address": _first(_of_address("public_ip")),
+    "key-name": _row(lambda row: row.key_name, instances.c.key_name),
+    "launch-index": _row(lambda row: str(row.launch_index)),
+    "launch-time": _row(lambda row: f"{row.launched:%Y-%m-%dT%H:%M:%S}.000Z"),
+    "monitoring-state": _always("disabled"),
+    "owner-id": _row(lambda row: row.account, instances.c.account),
+    "placement-group-name": _always(""),
+    "private-dns-name": _always(""),
+    "private-ip-address": _first(lambda view: view.row.private_ip),
+    "reason": _row(transition),
+    "reservation-id": _row(lambda row: row.reservation, instances.c.reservation),
+    "root-device-type": _always("instance-store"),
+    "source-dest-check": _always("true"),
+    "state-reason-code": _row(lambda row: row.reason_code, instances.c.reason_code),
+    "subnet-id": _first(lambda view: view.row.subnet),
+    "tenancy": _always("default"),
+    "virtualization-type": _always("hvm"),
+    "vpc-id": _first(lambda view: view.row.vpc),
+    "network-interface.addresses.association.public-ip": _each(_of_address("public_ip")),
+    "network-interface.addresses.primary": _each(lambda _view: "true"),
+    "network-interface.addresses.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.association.allocation-id": _each(_of_address("allocation")),
+    "network-interface.association.association-id": _each(_of_address("association")),
+    "network-interface.association.public-ip": _each(_of_address("public_ip")),
+    "network-interface.attachment.device-index": _each(lambda view: str(view.row.device_index)),
+    "network-interface.attachment.instance-id": _each(lambda view: view.row.instance),
+    "network-interface.availability-zone": Field(lambda view: (view.row.zone for _ in view.interfaces)),
+    "network-interface.group-id": _group(0),
+    "network-interface.group-name": _group(1),
+    "network-interface.mac-address": _each(lambda view: view.row.mac),
+    "network-interface.network-interface-id": _each(lambda view: view.row.id),
+    "network-interface.owner-id": _each(lambda view: view.row.account),
+    "network-interface.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.source-dest-check": _each(lambda _view: "true"),
+    "network-interface.status": _each(lambda _view: "in-use"),
+    "network-interface.subnet-id": _each(lambda view: view.row.subnet),
+    "network-interface.vpc-id": _each(lambda view: view.row.vpc),
+}

@@ -1,0 +1,184 @@
+"""Instances with their interfaces, groups and addresses: loaded in five statements, shown in the API's shape."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, or_, select
+
+from econe_api.actions import identifiers, tag_rows
+from econe_api.actions.tag_rows import Tags
+from econe_api.errors import Ec2Error
+from econe_api.store.schema import addresses, groups, instances, interface_groups, interfaces
+from econe_api.store.transaction import Transaction
+
+#: States and their codes ("InstanceState" in the EC2 API reference).
+STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+#: States that an instance never leaves for a living one.
+ENDED = ("shutting-down", "terminated")
+
+_SHOWN_AFTER_END = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceView:
+    """An interface's row with its groups as (id, name), by id, and the row of its elastic IP if it has one."""
+
+    row: Row[Any]
+    groups: tuple[tuple[str, str], ...]
+    address: Row[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """An instance's row with its tags and its interfaces by device index; an ended one has no interfaces."""
+
+    row: Row[Any]
+    interfaces: tuple[InterfaceView, ...]
+    tags: Tags
+
+
+def visible(txn: Transaction) -> ColumnElement[bool]:
+    """The caller's instances, ended ones for an hour more."""
+    recent = or_(instances.c.state != "terminated", instances.c.terminated > txn.now - _SHOWN_AFTER_END)
+    return (instances.c.account == txn.account) & recent
+
+
+def named(txn: Transaction, ids: Sequence[str]) -> list[InstanceView]:
+    """The instances named, each once, in the order named.
+
+    Raises:
+        Ec2Error: InvalidInstanceID.Malformed, InvalidInstanceID.NotFound.
+
+    """
+    wanted = identifiers.check("i", ids)
+    found = {view.row.id: view for view in load(txn, visible(txn), instances.c.id.in_(wanted))}
+    absent = [text for text in wanted if text not in found]
+    if len(absent) == 1:
+        raise Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{absent[0]}' does not exist")
+    if absent:
+        raise Ec2Error("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(absent)}' do not exist")
+    return [found[text] for text in wanted]
+
+
+def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
+    """The instances that the clauses choose."""
+    rows = list(txn.connection.execute(select(instances).where(*clauses)))
+    chosen = select(instances.c.id).where(*clauses)
+    linked = select(interfaces.c.id).where(interfaces.c.instance.in_(chosen))
+    members = defaultdict(list)
+    memberships = (
+        select(interface_groups.c.interface, groups.c.id, groups.c.name)
+        .join(groups, groups.c.id == interface_groups.c.group)
+        .where(interface_groups.c.interface.in_(linked))
+        .order_by(groups.c.id)
+    )
+    for interface, group, name in txn.connection.execute(memberships):
+        members[interface].append((group, name))
+    associated = txn.connection.execute(select(addresses).where(addresses.c.interface.in_(linked)))
+    by_interface = {row.interface: row for row in associated}
+    links = select(interfaces).where(interfaces.c.instance.in_(chosen)).order_by(interfaces.c.device_index)
+    views = defaultdict(list)
+    for row in txn.connection.execute(links):
+        views[row.instance].append(InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id)))
+    tags = tag_rows.load(txn, "instance", [row.id for row in rows])
+    return [InstanceView(row, tuple(views[row.id]), tags[row.id]) for row in rows]
+
+
+def state(name: str) -> dict[str, Any]:
+    """InstanceState of a state's name."""
+    return {"Code": STATES[name], "Name": name}
+
+
+def instance(view: InstanceView) -> dict[str, Any]:
+    """Instance of a view.  There is no DNS, so the names are empty."""
+    row = view.row
+    shape: dict[str, Any] = {
+        "InstanceId": row.id,
+        "ImageId": row.image,
+        "State": state(row.state),
+        "PrivateDnsName": "",
+        "PublicDnsName": "",
+        "StateTransitionReason": transition(row),
+        "AmiLaunchIndex": row.launch_index,
+        "ProductCodes": [],
+        "InstanceType": row.type,
+        "LaunchTime": row.launched,
+        "Placement": {"AvailabilityZone": row.zone, "GroupName": "", "Tenancy": "default"},
+        "Monitoring": {"State": "disabled"},
+        "Architecture": "x86_64",
+        "RootDeviceType": "instance-store",
+        "BlockDeviceMappings": [],
+        "VirtualizationType": "hvm",
+        "EbsOptimized": False,
+        "Tags": tag_rows.shape(view.tags),
+        "NetworkInterfaces": [_interface(interface, row) for interface in view.interfaces],
+        "SecurityGroups": [],
+    }
+    optional = {"KeyName": row.key_name, "ClientToken": row.client_token}
+    if row.reason_code:
+        optional["StateReason"] = {"Code": row.reason_code, "Message": row.reason or ""}
+    if view.interfaces:
+        shape |= _primary(view.interfaces[0])
+    return shape | {name: value for name, value in optional.items() if value}
+
+
+def _primary(view: InterfaceView) -> dict[str, Any]:
+    shape = {
+        "VpcId": view.row.vpc,
+        "SubnetId": view.row.subnet,
+        "PrivateIpAddress": view.row.private_ip,
+        "SourceDestCheck": True,
+        "SecurityGroups": _groups(view),
+    }
+    return shape if view.address is None else shape | {"PublicIpAddress": view.address.public_ip}
+
+
+def _groups(view: InterfaceView) -> list[dict[str, str]]:
+    return [{"GroupId": group, "GroupName": name} for group, name in view.groups]
+
+
+def transition(row: Row[Any]) -> str:
+    """EC2's short words for why an instance ended."""
+    if row.reason_code != "Client.UserInitiatedShutdown":
+        return ""
+    return f"User initiated ({row.terminated:%Y-%m-%d %H:%M:%S} GMT)" if row.terminated else "User initiated"
+
+
+def _interface(view: InterfaceView, owner: Row[Any]) -> dict[str, Any]:
+    row = view.row
+    address: dict[str, Any] = {"Primary": True, "PrivateIpAddress": row.private_ip}
+    association = {}
+    if view.address is not None:
+        association["Association"] = {
+            "PublicIp": view.address.public_ip,
+            "PublicDnsName": "",
+            "IpOwnerId": view.address.account,
+        }
+    return {
+        "NetworkInterfaceId": row.id,
+        "SubnetId": row.subnet,
+        "VpcId": row.vpc,
+        "Description": "",
+        "OwnerId": row.account,
+        "Status": "in-use",
+        "MacAddress": row.mac,
+        "PrivateIpAddress": row.private_ip,
+        "SourceDestCheck": True,
+        "Groups": _groups(view),
+        "InterfaceType": "interface",
+        "Ipv6Addresses": [],
+        "PrivateIpAddresses": [address | association],
+        "Attachment": {
+            "AttachmentId": f"eni-attach-{row.id.removeprefix('eni-')}",
+            "DeviceIndex": row.device_index,
+            "Status": "attaching" if owner.state == "pending" else "attached",
+            "AttachTime": row.created,
+            "DeleteOnTermination": True,
+            "NetworkCardIndex": 0,
+        },
+    } | association

@@ -1,0 +1,104 @@
+"""Tags between requests, rows and answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from econe_api.call import Params
+from econe_api.errors import Ec2Error
+from econe_api.store.schema import tags
+from econe_api.store.transaction import Transaction
+
+#: "Tag your Amazon EC2 resources" in the EC2 user guide.
+LIMIT = 50
+_LONGEST_KEY = 127
+_LONGEST_VALUE = 255
+_MANY = 1_000
+
+Tags = Mapping[str, str]
+
+
+def load(txn: Transaction, kind: str, ids: Collection[str]) -> defaultdict[str, dict[str, str]]:
+    """The tags of resources of one kind, by id (one statement); an id without tags has an empty dict."""
+    query = select(tags.c.resource, tags.c.key, tags.c.value).where(tags.c.account == txn.account, tags.c.kind == kind)
+    if len(ids) <= _MANY:  # more are not worth naming: the account's own of that kind are all there is
+        query = query.where(tags.c.resource.in_(ids))
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for resource, key, value in txn.connection.execute(query.order_by(tags.c.key)):
+        found[resource][key] = value
+    return found
+
+
+def shape(found: Tags) -> list[dict[str, str]]:
+    """TagList of tags, by key."""
+    return [{"Key": key, "Value": found[key]} for key in sorted(found)]
+
+
+def parse(asked: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The tags of a TagList.
+
+    Raises:
+        Ec2Error: MissingParameter, InvalidParameterValue, TagLimitExceeded.
+
+    """
+    found: dict[str, str] = {}
+    for tag in asked:
+        key, value = tag.get("Key"), tag.get("Value") or ""
+        if not key:
+            raise Ec2Error("MissingParameter", "The request must contain the parameter tagKey")
+        if len(key) > _LONGEST_KEY or len(value) > _LONGEST_VALUE:
+            raise Ec2Error(
+                "InvalidParameterValue",
+                f"Tag keys have up to {_LONGEST_KEY} characters, values up to {_LONGEST_VALUE}: '{key[:_LONGEST_KEY]}'",
+            )
+        if key.lower().startswith("aws:"):
+            raise Ec2Error("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+        if key in found:
+            raise Ec2Error("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
+        found[key] = value
+    if len(found) > LIMIT:
+        raise limit_exceeded()
+    return found
+
+
+def limit_exceeded() -> Ec2Error:
+    """The refusal of one tag too many."""
+    return Ec2Error("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+
+
+def specified(params: Params, *kinds: str) -> dict[str, dict[str, str]]:
+    """The tags that TagSpecifications give to new resources, by kind; ``kinds`` are those that the action makes.
+
+    Raises:
+        Ec2Error: as :func:`parse`; InvalidParameterValue.
+
+    """
+    found: dict[str, dict[str, str]] = {}
+    for specification in params.get("TagSpecifications") or ():
+        kind = specification.get("ResourceType")
+        if kind not in kinds or kind in found:
+            raise Ec2Error(
+                "InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation."
+            )
+        found[kind] = parse(specification.get("Tags") or ())
+    return found
+
+
+def write(txn: Transaction, kind: str, ids: Iterable[str], wanted: Tags) -> None:
+    """Give tags to new resources of one kind."""
+    rows = [
+        {"resource": resource, "key": key, "value": value, "kind": kind, "account": txn.account}
+        for resource in ids
+        for key, value in wanted.items()
+    ]
+    if rows:
+        txn.connection.execute(insert(tags), rows)
+
+
+def forget(txn: Transaction, ids: Collection[str]) -> None:
+    """Drop the tags of resources that go."""
+    txn.connection.execute(delete(tags).where(tags.c.account == txn.account, tags.c.resource.in_(ids)))

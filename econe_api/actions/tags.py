@@ -1,0 +1,128 @@
+"""CreateTags, DeleteTags and DescribeTags."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, or_, select
+
+from econe_api.actions import pagination, tag_rows
+from econe_api.actions.filters import Field, Filters
+from econe_api.actions.instance_rows import visible
+from econe_api.actions.parameters import require
+from econe_api.call import Call
+from econe_api.errors import Ec2Error
+from econe_api.store.schema import addresses, groups, instances, interfaces, rules, tags
+from econe_api.store.transaction import Transaction
+
+_Own = Callable[[Transaction, Sequence[str]], Select[Any]]
+
+
+def _own_rules(txn: Transaction, ids: Sequence[str]) -> Select[Any]:
+    own = select(groups.c.id).where(groups.c.account == txn.account)
+    return select(rules.c.id).where(rules.c.group.in_(own), rules.c.id.in_(ids))
+
+
+def _of(column: ColumnElement[Any], account: ColumnElement[Any]) -> _Own:
+    return lambda txn, ids: select(column).where(account == txn.account, column.in_(ids))
+
+
+#: By the prefix of the id: resource type, the code of an id that is not there, how the caller's own are found.
+_KINDS: dict[str, tuple[str, str, _Own]] = {
+    "eipalloc": (
+        "elastic-ip",
+        "InvalidAllocationID.NotFound",
+        _of(addresses.c.allocation, addresses.c.account),
+    ),
+    "eni": (
+        "network-interface",
+        "InvalidNetworkInterfaceID.NotFound",
+        _of(interfaces.c.id, interfaces.c.account),
+    ),
+    "i": (
+        "instance",
+        "InvalidInstanceID.NotFound",
+        lambda txn, ids: select(instances.c.id).where(visible(txn), instances.c.id.in_(ids)),
+    ),
+    "sg": ("security-group", "InvalidGroup.NotFound", _of(groups.c.id, groups.c.account)),
+    "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
+}
+
+_FIELDS: dict[str, Field[Row[Any]]] = {
+    "key": Field(lambda row: (row.key,), tags.c.key),
+    "resource-id": Field(lambda row: (row.resource,), tags.c.resource),
+    "resource-type": Field(lambda row: (row.kind,), tags.c.kind),
+    "value": Field(lambda row: (row.value,), tags.c.value),
+}
+
+
+def create(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Give tags to resources; a key that is there already gets the new value."""
+    require(call.params, "Resources", "Tags")
+    wanted = tag_rows.parse(call.params["Tags"])
+    for kind, ids in _resources(call, txn).items():
+        present = tag_rows.load(txn, kind, ids)
+        if any(len(present[resource].keys() | wanted.keys()) > tag_rows.LIMIT for resource in ids):
+            raise tag_rows.limit_exceeded()
+        txn.connection.execute(delete(tags).where(tags.c.resource.in_(ids), tags.c.key.in_(wanted)))
+        tag_rows.write(txn, kind, ids, wanted)
+    return {}
+
+
+def remove(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Take tags from resources: those named (with a value: if they have it), all when none is named."""
+    require(call.params, "Resources")
+    ids = [resource for group in _resources(call, txn).values() for resource in group]
+    clauses: list[ColumnElement[bool]] = []
+    for tag in call.params.get("Tags") or ():
+        require(tag, "Key")
+        value = tag.get("Value")
+        clauses.append(tags.c.key == tag["Key"] if value is None else _exactly(tag["Key"], value))
+    chosen = [or_(*clauses)] if clauses else []
+    txn.connection.execute(delete(tags).where(tags.c.resource.in_(ids), *chosen))
+    return {}
+
+
+def _exactly(key: str, value: str) -> ColumnElement[bool]:
+    return and_(tags.c.key == key, tags.c.value == value)
+
+
+def _resources(call: Call, txn: Transaction) -> dict[str, list[str]]:
+    """The ids named, by resource type; each is the caller's (one statement per type)."""
+    by_prefix: dict[str, list[str]] = defaultdict(list)
+    for resource in dict.fromkeys(call.params["Resources"]):
+        prefix = resource.partition("-")[0]
+        if prefix not in _KINDS:
+            raise Ec2Error("InvalidID", f"The ID '{resource}' is not valid")
+        by_prefix[prefix].append(resource)
+    found = {}
+    for prefix, ids in by_prefix.items():
+        kind, code, own = _KINDS[prefix]
+        present = set(txn.connection.scalars(own(txn, ids)))
+        for resource in ids:
+            if resource not in present:
+                raise Ec2Error(code, f"The ID '{resource}' does not exist")
+        found[kind] = ids
+    return found
+
+
+def describe(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Show the caller's tags."""
+    params = call.params
+    pagination.check(params)
+    asked = list(params.get("Filters") or ())
+    named = [item for item in asked if str(item.get("Name")).startswith("tag:")]
+    filters: Filters[Row[Any]] = Filters(
+        [item for item in asked if item not in named],
+        _FIELDS,
+    )
+    by_tag: Filters[Row[Any]] = Filters(named, {}, tagged=True)
+    rows = txn.connection.execute(select(tags).where(tags.c.account == txn.account, *filters.clauses()))
+    found = [row for row in rows if filters.matches(row) and by_tag.matches(row, {row.key: row.value})]
+    shown, token = pagination.page(found, lambda row: (row.kind, row.resource, row.key), params, call.action)
+    answer = [
+        {"ResourceId": row.resource, "ResourceType": row.kind, "Key": row.key, "Value": row.value} for row in shown
+    ]
+    return {"Tags": answer} | ({"NextToken": token} if token else {})

@@ -1,0 +1,176 @@
+"""The actions behind the real application, called by boto3 and boto 2 over loopback."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import boto.ec2.connection
+import boto.regioninfo
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ClientError
+from sqlalchemy import update
+
+from econe_api.actions import ACTIONS
+from econe_api.notify import Notifier
+from econe_api.store.accounts import NewAccount
+from econe_api.store.pools import Pool
+from econe_api.store.schema import instances
+from econe_api.store.store import Store
+from econe_api.wsgi import Application
+
+HTTP = [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def port(store: Store) -> Iterator[int]:
+    """The application on a port of its own; neither controller nor worker answer, which delays nothing."""
+    application = Application(store, ACTIONS, store.config, Notifier(store.config))
+    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def ec2(port: int, account: NewAccount, pool: Pool) -> Any:
+    return boto3.client(
+        "ec2",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region_name="us-east-1",
+        aws_access_key_id=account.access_key_id,
+        aws_secret_access_key=account.secret,
+        config=ClientConfig(retries={"total_max_attempts": 1}),
+    )
+
+
+def _code(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_the_main_job(ec2: Any, store: Store, states_of: Any) -> None:
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    group = ec2.create_security_group(GroupName="web", Description="web servers")["GroupId"]
+    launched = ec2.run_instances(
+        ImageId=image, InstanceType="m1.small", MinCount=1, MaxCount=1, SecurityGroupIds=[group], UserData="hello"
+    )["Instances"][0]
+    states_of("running", launched["InstanceId"])
+    address = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(InstanceId=launched["InstanceId"], AllocationId=address["AllocationId"])
+    opened = ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=HTTP)
+    assert opened["SecurityGroupRules"][0]["CidrIpv4"] == "0.0.0.0/0"
+    (seen,) = ec2.describe_instances(InstanceIds=[launched["InstanceId"]])["Reservations"][0]["Instances"]
+    assert seen["PublicIpAddress"] == address["PublicIp"]
+    assert seen["State"] == {"Code": 16, "Name": "running"}
+    assert seen["LaunchTime"] == launched["LaunchTime"]
+    assert seen["SecurityGroups"] == [{"GroupId": group, "GroupName": "web"}]
+    assert ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"][0]["FromPort"] == 80
+    closed = ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=HTTP)
+    assert closed["Return"] is True
+    ec2.modify_instance_attribute(
+        InstanceId=launched["InstanceId"],
+        Groups=[ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"][0]["GroupId"]],
+    )
+    ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    ec2.release_address(AllocationId=address["AllocationId"])
+    ec2.delete_security_group(GroupId=group)
+
+
+@pytest.fixture
+def states_of(store: Store) -> Any:
+    """What the compute worker does."""
+
+    def put(state: str, *ids: str) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(update(instances).where(instances.c.id.in_(ids)).values(state=state))
+
+    return put
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_every_describe_is_rendered(ec2: Any) -> None:
+    assert ec2.describe_addresses()["Addresses"] == []
+    assert ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"] == "us-east-1a"
+    assert ec2.describe_instance_types(InstanceTypes=["t2.nano"])["InstanceTypes"][0]["MemoryInfo"]["SizeInMiB"] == 512
+    assert ec2.describe_instances()["Reservations"] == []
+    assert ec2.describe_regions()["Regions"][0]["RegionName"] == "us-east-1"
+    assert len(ec2.describe_security_group_rules()["SecurityGroupRules"]) == 2
+    for number in range(12):
+        ec2.create_security_group(GroupName=f"g{number}", Description="x")
+    pages = ec2.get_paginator("describe_security_groups").paginate(PaginationConfig={"PageSize": 5})
+    assert [len(page["SecurityGroups"]) for page in pages] == [5, 5, 3]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_errors_reach_the_client(ec2: Any, store: Store) -> None:
+    group = ec2.create_security_group(GroupName="web", Description="x")["GroupId"]
+    before = store.revision()
+    with pytest.raises(ClientError) as caught:
+        ec2.authorize_security_group_ingress(
+            GroupId=group, IpPermissions=[{"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1}]
+        )
+    assert _code(caught) == ("MissingParameter", 400)
+    with pytest.raises(ClientError) as caught:
+        ec2.run_instances(ImageId="ami-0123456789abcdef0", InstanceType="m5.xlarge", MinCount=9, MaxCount=9)
+    assert _code(caught) == ("InsufficientInstanceCapacity", 500)
+    with pytest.raises(ClientError) as caught:
+        ec2.delete_security_group(GroupId=group, DryRun=True)
+    assert _code(caught) == ("DryRunOperation", 412)
+    with pytest.raises(ClientError) as caught:
+        ec2.delete_security_group(GroupId="sg-00000000", DryRun=True)
+    assert _code(caught) == ("InvalidGroup.NotFound", 400)
+    assert store.revision() == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_script_of_2012(port: int, account: NewAccount, pool: Pool, states_of: Any) -> None:
+    connection = boto.ec2.connection.EC2Connection(
+        aws_access_key_id=account.access_key_id,
+        aws_secret_access_key=account.secret,
+        is_secure=False,
+        port=port,
+        path="/services/Cloud/",
+        region=boto.regioninfo.RegionInfo(name="us-east-1", endpoint="127.0.0.1"),
+    )
+    group = connection.create_security_group("web", "web servers")
+    image = connection.get_all_images()[0]
+    reservation = image.run(instance_type="m1.small", security_groups=[group.id])
+    instance = reservation.instances[0]
+    states_of("running", instance.id)
+    assert instance.update() == "running"
+    assert [member.id for member in instance.groups] == [group.id]
+    assert group.authorize("tcp", 80, 80, "0.0.0.0/0")
+    address = connection.allocate_address()
+    assert connection.associate_address(instance.id, address.public_ip)
+    instance.update()
+    assert instance.ip_address == address.public_ip
+    with pytest.raises(boto.exception.EC2ResponseError) as caught:
+        group.authorize("tcp", 22, 22)
+    assert (caught.value.error_code, caught.value.status) == ("MissingParameter", 400)
+    assert connection.get_all_security_groups(["web"])[0].rules[0].grants[0].cidr_ip == "0.0.0.0/0"
+    assert connection.disassociate_address(address.public_ip)
+    assert address.release()
+    assert group.revoke("tcp", 80, 80, "0.0.0.0/0")
+    assert [ended.id for ended in connection.terminate_instances([instance.id])] == [instance.id]
+    assert group.delete()
