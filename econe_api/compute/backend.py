@@ -1,0 +1,90 @@
+"""What the worker asks of whatever runs instances; libvirt, OpenNebula and namespaces alike can give it.
+
+Every method may be called again after a failure or a restart, so each says what shall be, not what to do: launching
+what runs and terminating what is gone succeed and change nothing.  Methods are called from several threads at once,
+though never two for the same instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceSpec:
+    """One network interface: its id (``eni-...``), MAC, address with prefix length, and the subnet's gateway.
+
+    The hypervisor's port must carry ``id`` and ``mac`` as OVSDB ``external_ids`` ``iface-id`` and ``attached-mac``.
+    """
+
+    id: str
+    mac: str
+    address: str
+    prefix_length: int
+    gateway: str
+    device_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """An instance as it shall run on hypervisor ``host``; ``interfaces`` are ordered by device index.
+
+    ``image`` is an ``ami-`` id, ``instance_type`` a name such as "t2.micro", ``user_data`` what the client sent
+    (base64), None without.
+    """
+
+    instance_id: str
+    host: str
+    image: str
+    instance_type: str
+    user_data: str | None
+    interfaces: tuple[InterfaceSpec, ...]
+
+
+class Condition(StrEnum):
+    """How a backend finds an instance."""
+
+    RUNNING = "running"
+    BROKEN = "broken"
+    """Something of it is there, but it does not work: half made, or half gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedInstance:
+    """An instance that a backend knows, and the hypervisor it is on ("" when the backend cannot tell)."""
+
+    instance_id: str
+    host: str
+    state: Condition
+
+
+class BackendUnavailableError(Exception):
+    """The backend or the hypervisor does not answer now; nothing is known about the outcome.  Ask again later."""
+
+
+class LaunchFailedError(Exception):
+    """The instance cannot run, and asking again will not help.  ``code`` is EC2's state reason code."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class ComputeBackend(Protocol):
+    """Runs instances."""
+
+    def launch(self, spec: LaunchSpec) -> None:
+        """Make the instance run; returns when its ports are on the bridge.
+
+        Raises :class:`LaunchFailedError`, after which nothing of it is left, or :class:`BackendUnavailableError`.
+        """
+
+    def terminate(self, instance_id: str, host: str) -> None:
+        """Make the instance be gone, with its ports; raises :class:`BackendUnavailableError` when some may be left."""
+
+    def list(self) -> Mapping[str, ObservedInstance]:
+        """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""

@@ -1,0 +1,86 @@
+"""What runs inside an instance of the namespace backend: a small web server, and an echo to hold connections open.
+
+A script of the standard library alone, run inside the instance's namespace::
+
+    python guest.py INSTANCE_ID
+
+It leaves a daemon behind and ends, with status 0, once everything listens:
+
+* TCP 80 and 8080: any GET answers one line of text, the instance's id and the client's address as the instance saw it;
+* TCP 9000: every line comes back.
+
+Each connection has a thread.  The daemon ends with SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socketserver
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+WEB_PORTS = (80, 8080)
+ECHO_PORT = 9000
+ANY = ""  # every address of the instance
+
+
+class Echo(socketserver.StreamRequestHandler):
+    """Sends each line back as it comes."""
+
+    def handle(self) -> None:
+        """Serve one connection."""
+        with contextlib.suppress(OSError):
+            for line in self.rfile:
+                self.wfile.write(line)
+
+
+class EchoServer(socketserver.ThreadingTCPServer):
+    """TCP, a thread per connection."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+def page_handler(instance_id: str) -> type[BaseHTTPRequestHandler]:
+    """Return the handler that answers for ``instance_id``."""
+
+    class Page(BaseHTTPRequestHandler):
+        """Answers every GET alike."""
+
+        def do_GET(self) -> None:
+            """Say who answers, and to whom."""
+            body = f"{instance_id} {self.client_address[0]}\n".encode("ascii")
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    return Page
+
+
+def main(instance_id: str) -> None:
+    """Listen, go to the background, serve until ended."""
+    page = page_handler(instance_id)
+    servers: list[socketserver.TCPServer] = [ThreadingHTTPServer((ANY, port), page) for port in WEB_PORTS]
+    servers.append(EchoServer((ANY, ECHO_PORT), Echo))
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+    null = os.open(Path(os.devnull), os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers[0].serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,232 @@
+"""The namespace backend: an instance is a network namespace on this machine, wired to its hypervisor's bridge.
+
+Its namespace ``<prefix>-<instance id>`` has one veth per interface, whose other end is a port of the bridge in the
+hypervisor's namespace, and a small server (:mod:`econe_api.compute.guest`), started last: an instance whose server runs
+is whole.  Nothing is kept in files.  The namespaces, their processes and the ports' ``external_ids`` say what there is.
+
+Options of a hypervisor: ``netns``, ``ovsdb`` (``unix:PATH``), ``bridge`` ("br-int" by default) and ``prefix``
+("sluice"), which tells this cloud's instances from other clouds' on the same machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from econe_api.compute import netns
+from econe_api.compute.backend import (
+    BackendUnavailableError,
+    Condition,
+    InterfaceSpec,
+    LaunchFailedError,
+    LaunchSpec,
+    ObservedInstance,
+)
+from econe_api.config import Config, ConfigError, Hypervisor
+
+GUEST = Path(__file__).with_name("guest.py")
+_INSTANCE = re.compile(r"i-[0-9a-f]+")
+_OPTIONS = frozenset({"netns", "ovsdb", "bridge", "prefix"})
+_MTU = 1500
+_OVSDB_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A hypervisor as this backend reaches it."""
+
+    name: str
+    netns: str
+    ovsdb: str
+    bridge: str
+    prefix: str
+
+    @classmethod
+    def of(cls, hypervisor: Hypervisor) -> Host:
+        """Read the hypervisor's options; ConfigError names one that is missing or not known."""
+        options = hypervisor.options
+        where = f"hypervisor {hypervisor.name}: options"
+        missing = {"netns", "ovsdb"} - options.keys()
+        if missing:
+            raise ConfigError(f"{where}.{min(missing)} is missing; the namespace backend needs netns and ovsdb")
+        unknown = options.keys() - _OPTIONS
+        if unknown:
+            raise ConfigError(f"{where}.{min(unknown)} is not known; known: {', '.join(sorted(_OPTIONS))}")
+        bridge, prefix = options.get("bridge", "br-int"), options.get("prefix", "sluice")
+        return cls(hypervisor.name, options["netns"], options["ovsdb"], bridge, prefix)
+
+    def vsctl(self, *arguments: str) -> str:
+        """Run ovs-vsctl on the hypervisor's database; it waits until ovs-vswitchd has done what was asked."""
+        try:
+            return netns.run(["ovs-vsctl", f"--timeout={_OVSDB_SECONDS}", f"--db={self.ovsdb}", *arguments])
+        except netns.CommandError as error:
+            raise BackendUnavailableError(f"hypervisor {self.name}: {error}") from error
+
+    def ports_of(self, instance_id: str) -> list[str]:
+        """Return the names of the instance's ports."""
+        find = ("--bare", "--no-headings", "--columns=name", "find", "Interface")
+        return self.vsctl(*find, f'external_ids:vm-id="{instance_id}"').split()
+
+
+def guest_namespace(prefix: str, instance_id: str) -> str:
+    """Return the name of an instance's namespace."""
+    return f"{prefix}-{instance_id}"
+
+
+def port_name(interface_id: str) -> str:
+    """Return the name of an interface's port on the bridge; Linux takes 15 characters."""
+    return f"tap{interface_id.removeprefix('eni-')[:11]}"
+
+
+class NamespaceBackend:
+    """Implements :class:`econe_api.compute.backend.ComputeBackend`."""
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._hosts = {host.name: host for host in hosts}
+
+    @classmethod
+    def from_config(cls, config: Config) -> NamespaceBackend:
+        """Return the backend of a configuration; ConfigError when it cannot work with it, or not as this user."""
+        if os.geteuid() != 0:
+            raise ConfigError("compute.backend 'namespace' makes network namespaces: run the worker as root")
+        return cls([Host.of(hypervisor) for hypervisor in config.hypervisors])
+
+    def launch(self, spec: LaunchSpec) -> None:
+        """Make the namespace, wire it up, start its server."""
+        host = self._host(spec.host)
+        name = guest_namespace(host.prefix, spec.instance_id)
+        if name in self._whole([name]):
+            return
+        try:
+            self._remove(spec.instance_id, [host])
+            self._wire(name, host, spec)
+            self._plug(host, spec)
+            netns.run(netns.inside(name, [sys.executable, "-I", "-S", str(GUEST), spec.instance_id]))
+        except netns.CommandError as error:
+            self._remove(spec.instance_id, [host])
+            raise LaunchFailedError("Server.InternalError", str(error)) from error
+
+    def terminate(self, instance_id: str, host: str) -> None:
+        """End the instance's processes, take its ports off the bridge, delete its namespace.
+
+        With a ``host`` that is not known, all hosts are searched for its ports.
+        """
+        known = self._hosts.get(host)
+        try:
+            self._remove(instance_id, self._hosts.values() if known is None else [known])
+        except netns.CommandError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+    def list(self) -> Mapping[str, ObservedInstance]:
+        """Look at the namespaces; the backend does not know their hosts."""
+        names = self._namespaces()
+        whole = self._whole(names)
+        return {
+            instance: ObservedInstance(instance, "", Condition.RUNNING if name in whole else Condition.BROKEN)
+            for name, instance in names.items()
+        }
+
+    def destroy_all(self) -> None:
+        """End every instance of this cloud; raises BackendUnavailableError when some of them may be left."""
+        for instance in self._namespaces().values():
+            self.terminate(instance, "")
+
+    def _host(self, name: str) -> Host:
+        host = self._hosts.get(name)
+        if host is None:
+            raise BackendUnavailableError(f"hypervisor {name} is not in the configuration")
+        if host.netns not in netns.namespaces(host.netns):
+            raise BackendUnavailableError(f"hypervisor {name} is down: there is no namespace {host.netns}")
+        return host
+
+    def _namespaces(self) -> dict[str, str]:
+        """Return the namespaces of this cloud's instances, with the instance of each."""
+        found = {}
+        for prefix in {f"{host.prefix}-" for host in self._hosts.values()}:
+            for name in netns.namespaces(prefix):
+                if _INSTANCE.fullmatch(name.removeprefix(prefix)):
+                    found[name] = name.removeprefix(prefix)
+        return found
+
+    def _whole(self, names: Iterable[str]) -> set[str]:
+        """Return those of ``names`` whose server runs."""
+        return {name for pid, name in netns.processes(names).items() if _is_guest(pid)}
+
+    def _remove(self, instance_id: str, hosts: Iterable[Host]) -> None:
+        """Remove whatever is left of the instance, also when the hypervisor's switch does not answer."""
+        hosts = list(hosts)
+        names = sorted({guest_namespace(host.prefix, instance_id) for host in hosts})
+        netns.end_processes(names)
+        failure: BackendUnavailableError | None = None
+        for host in hosts:
+            try:
+                # The ports go first: a port whose device has gone under it is an error to ovs-vswitchd.
+                if ports := host.ports_of(instance_id):
+                    host.vsctl(*_each(["--", "--if-exists", "del-port"], ports))
+            except BackendUnavailableError as error:
+                failure = error
+        netns.delete(names)
+        if failure is not None:
+            raise failure
+
+    def _wire(self, name: str, host: Host, spec: LaunchSpec) -> None:
+        netns.ip_batch([f"netns add {name}"])
+        netns.set_sysctls(name, netns.QUIET)
+        netns.ip_batch([_veth(name, host, interface) for interface in spec.interfaces])
+        for interface in spec.interfaces:
+            netns.checksum_in_software(name, _device(interface))
+            netns.checksum_in_software(host.netns, port_name(interface.id))
+        netns.ip_batch([f"link set {port_name(interface.id)} up" for interface in spec.interfaces], host.netns)
+        netns.ip_batch(["link set lo up", *(line for each in spec.interfaces for line in _configure(each))], name)
+
+    def _plug(self, host: Host, spec: LaunchSpec) -> None:
+        """Add all ports in one transaction and see that ovs-vswitchd took them."""
+        if not spec.interfaces:
+            return
+        words: list[str] = []
+        for interface in spec.interfaces:
+            port = port_name(interface.id)
+            words += ["--", "add-port", host.bridge, port, "--", "set", "Interface", port]
+            words += [f'external_ids:iface-id="{interface.id}"', f'external_ids:attached-mac="{interface.mac}"']
+            words += [f'external_ids:vm-id="{spec.instance_id}"']
+        host.vsctl(*words)
+        ports = [port_name(interface.id) for interface in spec.interfaces]
+        numbers = host.vsctl(*_each(["--", "get", "Interface"], ports, ["ofport"])).split()
+        if any(not number.isdigit() for number in numbers):
+            raise netns.CommandError(["ovs-vsctl", "add-port", host.bridge, *ports], f"got no port number: {numbers}")
+
+
+def _each(before: list[str], names: Iterable[str], after: Iterable[str] = ()) -> list[str]:
+    return [word for name in names for word in (*before, name, *after)]
+
+
+def _device(interface: InterfaceSpec) -> str:
+    return f"eth{interface.device_index}"
+
+
+def _veth(name: str, host: Host, interface: InterfaceSpec) -> str:
+    inner = f"name {_device(interface)} netns {name} address {interface.mac} mtu {_MTU}"
+    return f"link add {inner} type veth peer name {port_name(interface.id)} netns {host.netns} mtu {_MTU}"
+
+
+def _configure(interface: InterfaceSpec) -> list[str]:
+    device = _device(interface)
+    lines = [
+        f"address add {interface.address}/{interface.prefix_length} dev {device}",
+        f"link set {device} up",
+    ]
+    if interface.device_index == 0:
+        lines.append(f"route add default via {interface.gateway} dev {device}")
+    return lines
+
+
+def _is_guest(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return str(GUEST).encode() in words

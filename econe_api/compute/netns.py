@@ -1,0 +1,171 @@
+"""Network namespaces of this machine through iproute2: make, furnish, find who lives in them, end them.
+
+Every failure is a :class:`CommandError` that names the command and what it said.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+_NAMED = Path("/run/netns")
+_PROC = Path("/proc")
+_ROUNDS = 10  # processes that fork while they are being ended are found by the next round
+
+#: Keeps the kernel from speaking on its own: no router solicitation, no multicast listener reports.
+QUIET: Mapping[str, str] = {"net/ipv6/conf/all/disable_ipv6": "1"}
+
+
+class CommandError(Exception):
+    """A command of the system failed; the text is one line: the command and its error."""
+
+    def __init__(self, command: Sequence[str], reason: str) -> None:
+        super().__init__(f"{' '.join(command)}: {' '.join(reason.split()) or 'failed without a word'}")
+
+
+def run(command: Sequence[str], feed: str = "", timeout: float = 30.0, env: Mapping[str, str] | None = None) -> str:
+    """Run ``command`` with ``feed`` on its standard input and return its standard output.
+
+    ``env`` is added to this process's environment; ``timeout`` is in seconds.
+    """
+    environment = {**os.environ, **env} if env else None
+    try:
+        done = subprocess.run(
+            command, input=feed, capture_output=True, text=True, timeout=timeout, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(command, f"not done within {timeout:g} s") from error
+    except OSError as error:
+        raise CommandError(command, str(error.strerror)) from error
+    if done.returncode != 0:
+        raise CommandError(command, done.stderr or done.stdout or f"exit status {done.returncode}")
+    return done.stdout
+
+
+def ip_batch(lines: Sequence[str], netns: str | None = None) -> None:
+    """Run ``lines``, commands of ``ip``, in one process, inside ``netns`` or where this process is."""
+    where = ["ip"] if netns is None else ["ip", "-n", netns]
+    try:
+        run([*where, "-batch", "-"], feed="".join(f"{line}\n" for line in lines))
+    except CommandError as error:
+        reason, separator, number = str(error).rpartition("Command failed -:")
+        if not separator or not number.isdigit():
+            raise
+        cause = reason.partition("-batch -:")[2]
+        raise CommandError([*where, lines[int(number) - 1]], cause) from error
+
+
+def inside(netns: str, command: Sequence[str]) -> list[str]:
+    """Return the command that runs ``command`` inside ``netns``, in the same process."""
+    return ["ip", "netns", "exec", netns, *command]
+
+
+def set_sysctls(netns: str, settings: Mapping[str, str]) -> None:
+    """Write kernel ``settings`` (paths below /proc/sys) that belong to ``netns``."""
+    script = 'for each; do printf %s "${each#*=}" > "/proc/sys/${each%%=*}"; done'
+    run(inside(netns, ["sh", "-ec", script, "sysctl", *(f"{key}={value}" for key, value in settings.items())]))
+
+
+def checksum_in_software(netns: str, interface: str) -> None:
+    """Have the kernel write checksums itself on ``interface``.
+
+    A veth leaves them to hardware that is not there, and a userspace switch, unlike the kernel, would notice.
+    """
+    run(inside(netns, ["ethtool", "-K", interface, "tx", "off"]))
+
+
+def namespaces(prefix: str) -> list[str]:
+    """Return the names of the namespaces that start with ``prefix``, in order."""
+    try:
+        return sorted(entry.name for entry in _NAMED.iterdir() if entry.name.startswith(prefix))
+    except FileNotFoundError:
+        return []
+
+
+def processes(names: Iterable[str]) -> dict[int, str]:
+    """Return who lives in the namespaces ``names``: process id -> namespace."""
+    inodes = {}
+    for name in names:
+        try:
+            inodes[(_NAMED / name).stat().st_ino] = name
+        except FileNotFoundError:
+            continue
+    found = {}
+    if inodes:
+        for entry in _PROC.iterdir():
+            if entry.name.isdigit() and (name := inodes.get(_namespace_of(int(entry.name)), "")):
+                found[int(entry.name)] = name
+    return found
+
+
+def _namespace_of(pid: int) -> int:
+    """Return the inode of the namespace of ``pid``; 0 when the process has ended."""
+    try:
+        return (_PROC / str(pid) / "ns" / "net").stat().st_ino
+    except OSError:
+        return 0
+
+
+def end_processes(names: Collection[str], patience: float = 2.0) -> None:
+    """End every process in the namespaces ``names``: ask, and after ``patience`` seconds insist."""
+    for _ in range(_ROUNDS):
+        found = processes(names)
+        if not found:
+            return
+        with hold(found) as held:
+            still = processes(names)
+            end_held({pid: descriptor for pid, descriptor in held.items() if pid in still}, patience)
+
+
+@contextmanager
+def hold(pids: Iterable[int]) -> Iterator[dict[int, int]]:
+    """Give a descriptor for each process of ``pids`` that is there.
+
+    A descriptor, unlike a number, cannot come to mean another process.
+    """
+    held = {}
+    with ExitStack() as stack:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                held[pid] = os.pidfd_open(pid)
+                stack.callback(os.close, held[pid])
+        yield held
+
+
+def end_held(held: Mapping[int, int], patience: float) -> None:
+    """End the processes that :func:`hold` gave: ask, and after ``patience`` seconds insist."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        for descriptor in held.values():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal_number)
+        if _all_ended(set(held.values()), time.monotonic() + patience):
+            return
+    raise CommandError(["kill", "-9", *map(str, sorted(held))], f"still there after {patience:g} s")
+
+
+def _all_ended(descriptors: set[int], deadline: float) -> bool:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    while descriptors:
+        ended = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ended:
+            return False
+        for descriptor, _ in ended:
+            poll.unregister(descriptor)
+            descriptors.discard(descriptor)
+    return True
+
+
+def delete(names: Iterable[str]) -> None:
+    """Delete the namespaces ``names`` with all that is in them, after ending their processes; absent ones are fine."""
+    present = [name for name in names if (_NAMED / name).exists()]
+    end_processes(present)
+    if present:
+        ip_batch([f"netns delete {name}" for name in present])

@@ -1,0 +1,144 @@
+"""What the worker reads from the store's rows about instances and writes back."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from econe_api.call import Call, Caller
+from econe_api.compute.backend import InterfaceSpec, LaunchSpec
+from econe_api.store.records import Kind
+from econe_api.store.schema import addresses, instances, interface_groups, interfaces, subnets
+from econe_api.store.transaction import Transaction
+
+PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
+UNSETTLED = (PENDING, SHUTTING_DOWN)
+_CALLER = Caller(account_id="000000000000", access_key_id="compute")
+_LONGEST_REASON = 255
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """An instance that is not terminated: its state in the store, and how it shall run."""
+
+    state: str
+    spec: LaunchSpec
+
+    @property
+    def id(self) -> str:
+        """The instance's id."""
+        return self.spec.instance_id
+
+
+def worker_call() -> Call:
+    """Return the call that stands for the worker in transactions and in the audit."""
+    return Call(action="compute", params={}, caller=_CALLER, request_id=str(uuid.uuid4()))
+
+
+def load(connection: Connection) -> list[InstanceRow]:
+    """Return every instance that is not terminated, in order of id."""
+    living = instances.c.state != TERMINATED
+    linked = (
+        select(interfaces, subnets.c.cidr)
+        .join(subnets, subnets.c.id == interfaces.c.subnet)
+        .join(instances, instances.c.id == interfaces.c.instance)
+        .where(living)
+        .order_by(interfaces.c.device_index)
+    )
+    specs: dict[str, list[InterfaceSpec]] = defaultdict(list)
+    for row in connection.execute(linked):
+        specs[row.instance].append(_interface(row))
+    rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
+    return [InstanceRow(row.state, _spec(row, specs[row.id])) for row in rows]
+
+
+def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
+    return LaunchSpec(
+        instance_id=row.id,
+        host=row.host,
+        image=row.image,
+        instance_type=row.type,
+        user_data=row.user_data,
+        interfaces=tuple(links),
+    )
+
+
+def _interface(row: Row[Any]) -> InterfaceSpec:
+    subnet = ipaddress.IPv4Network(row.cidr)
+    return InterfaceSpec(
+        id=row.id,
+        mac=row.mac,
+        address=row.private_ip,
+        prefix_length=subnet.prefixlen,
+        gateway=str(subnet.network_address + 1),
+        device_index=row.device_index,
+    )
+
+
+def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Return the state of each of the instances ``ids`` that the store knows."""
+    query = select(instances.c.id, instances.c.state).where(instances.c.id.in_(ids))
+    return {row.id: row.state for row in connection.execute(query)}
+
+
+def has_instances(connection: Connection) -> bool:
+    """Return whether the store has ever held an instance."""
+    return connection.scalar(select(instances.c.id).limit(1)) is not None
+
+
+def set_running(txn: Transaction, instance_id: str) -> None:
+    """Note that a pending instance runs; one that has come to its end meanwhile stays as it is."""
+    txn.connection.execute(
+        update(instances).where(instances.c.id == instance_id, instances.c.state == PENDING).values(state=RUNNING)
+    )
+
+
+def set_terminated(txn: Transaction, instance_id: str) -> None:
+    """Note that an instance that was shutting down is gone."""
+    txn.connection.execute(
+        update(instances)
+        .where(instances.c.id == instance_id, instances.c.state == SHUTTING_DOWN)
+        .values(state=TERMINATED, terminated=txn.now)
+    )
+
+
+def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> None:
+    """End a pending instance that could not be launched: its interfaces go, elastic IPs stay the account's.
+
+    One that was told to end meanwhile keeps the reason that it has.
+    """
+    changed = txn.connection.execute(
+        update(instances)
+        .where(instances.c.id == instance_id, instances.c.state == PENDING)
+        .values(
+            state=TERMINATED,
+            terminated=txn.now,
+            reason_code=code,
+            reason=f"{code}: {reason}"[:_LONGEST_REASON],
+        )
+    )
+    if changed.rowcount:
+        _release(txn, instance_id)
+
+
+def _release(txn: Transaction, instance_id: str) -> None:
+    execute = txn.connection.execute
+    gone = list(txn.connection.scalars(select(interfaces.c.id).where(interfaces.c.instance == instance_id)))
+    freed = select(addresses.c.public_ip).where(addresses.c.interface.in_(gone))
+    for public_ip in txn.connection.scalars(freed).all():
+        txn.touch(Kind.ADDRESS, public_ip)
+    for interface in gone:
+        txn.touch(Kind.INTERFACE, interface)
+    execute(
+        update(addresses)
+        .where(addresses.c.interface.in_(gone))
+        .values(association=None, interface=None, private_ip=None)
+    )
+    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
+    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))

@@ -1,0 +1,212 @@
+"""Brings instances to where their rows want them, again and again: level-triggered, so that nothing is ever missed.
+
+One thread looks at store and backend - every second, and when woken - and hands out tasks.  Each host has threads of
+its own, so that a hypervisor that does not answer delays no other.  An instance has one task at a time; one that
+failed waits a while, longer each time, before it is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from econe_api.compute import plan, rows
+from econe_api.compute.backend import BackendUnavailableError, ComputeBackend, LaunchFailedError
+from econe_api.compute.plan import Kind, Task
+from econe_api.store.errors import StoreError
+from econe_api.store.store import Store
+from econe_api.store.transaction import Transaction
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL = 1.0
+_THREADS_PER_HOST = 4
+_LONGEST_PAUSE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A task of ``kind`` failed ``times`` times in a row, last with ``text``; not to be tried before ``pause_ends``."""
+
+    kind: Kind
+    times: int
+    text: str
+    pause_ends: float
+
+
+class Worker:
+    """Holds no truth: killed at any moment, the next one goes on from the rows and from what runs.
+
+    ``interval`` is the time in seconds between looks when nobody wakes it.
+    """
+
+    def __init__(self, store: Store, backend: ComputeBackend, interval: float = _INTERVAL) -> None:
+        self._store = store
+        self._backend = backend
+        self._interval = interval
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._changed = threading.Condition()  # guards all below; told of every finished task
+        self._finished = 0
+        self._busy: set[str] = set()
+        self._failures: dict[str, _Failure] = {}
+        self._trouble: list[str] = []
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; returns when the tasks under way are done."""
+        while not self._stopping.is_set():
+            self._woken.clear()
+            self._look()
+            self._woken.wait(self._interval)
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Make :meth:`run` return; the instances keep running."""
+        self._stopping.set()
+        self._woken.set()
+
+    def settle(self, ids: Collection[str], timeout: float) -> bool:
+        """Look now, and wait until no row of ``ids`` is pending or shutting down, at most ``timeout`` seconds.
+
+        Returns whether that was reached.  Raises StoreUnavailableError.
+        """
+        self._woken.set()
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self._finished
+            if self._settled(ids):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or self._stopping.is_set():
+                return False
+            with self._changed:
+                if self._finished == seen:
+                    # Other processes write rows as well, so look at them now and then without being told.
+                    self._changed.wait(min(left, self._interval))
+
+    def status(self) -> dict[str, Any]:
+        """Return ``{"busy": [instance ids], "problems": [text]}``."""
+        with self._changed:
+            failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items())]
+            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed]}
+
+    def _settled(self, ids: Collection[str]) -> bool:
+        with self._read() as txn:
+            states = rows.states(txn.connection, ids)
+        return not any(state in rows.UNSETTLED for state in states.values())
+
+    def _read(self) -> AbstractContextManager[Transaction]:
+        return self._store.read(rows.worker_call())
+
+    def _look(self) -> None:
+        try:
+            found, trouble = self._find_tasks()
+        except (StoreError, BackendUnavailableError) as error:
+            # Not knowing what is wanted, or what there is, is no reason to start or end anything.
+            found, trouble = [], str(error)
+        except Exception as error:
+            _LOG.exception("looking for work failed")
+            found, trouble = [], f"{type(error).__name__}: {error}"
+        with self._changed:
+            if trouble is not None and [trouble] != self._trouble:
+                _LOG.warning("%s", trouble)
+            self._trouble = [] if trouble is None else [trouble]
+            self._failures = {name: kept for name, kept in self._failures.items() if trouble or _is_for(name, found)}
+            now = time.monotonic()
+            due = [task for task in found if task.instance_id not in self._busy and self._is_due(task, now)]
+            self._busy.update(task.instance_id for task in due)
+        for task in due:
+            self._pool(task.host).submit(self._carry_out, task)
+
+    def _find_tasks(self) -> tuple[list[Task], str | None]:
+        # The rows are read first: what is observed later can be unknown to them only if nobody asked for it.
+        with self._read() as txn:
+            living = rows.load(txn.connection)
+        observed = self._backend.list()
+        found = plan.tasks(living, observed)
+        wanted = {row.id for row in living}
+        strange = [seen for name, seen in observed.items() if name not in wanted]
+        if not strange:
+            return found, None
+        with self._read() as txn:
+            states = rows.states(txn.connection, [seen.instance_id for seen in strange])
+            has_instances = rows.has_instances(txn.connection)
+        removals, trouble = plan.removals(strange, states, len(observed) - len(strange), has_instances)
+        return found + removals, trouble
+
+    def _is_due(self, task: Task, now: float) -> bool:
+        failure = self._failures.get(task.instance_id)
+        return failure is None or failure.kind is not task.kind or failure.pause_ends <= now
+
+    def _pool(self, host: str) -> ThreadPoolExecutor:
+        if host not in self._pools:
+            self._pools[host] = ThreadPoolExecutor(_THREADS_PER_HOST, thread_name_prefix=f"compute-{host}")
+        return self._pools[host]
+
+    def _carry_out(self, task: Task) -> None:
+        text = None
+        try:
+            _DO[task.kind](self, task)
+            _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host")
+        except (BackendUnavailableError, LaunchFailedError, StoreError) as error:
+            text = str(error)
+        except Exception as error:
+            _LOG.exception("%s %s failed", task.kind, task.instance_id)
+            text = f"{type(error).__name__}: {error}"
+        with self._changed:
+            self._busy.discard(task.instance_id)
+            before = self._failures.pop(task.instance_id, None)
+            if text is not None:
+                times = 1 if before is None or before.kind is not task.kind else before.times + 1
+                pause = min(_LONGEST_PAUSE, self._interval * 2 ** min(times - 1, 10))
+                self._failures[task.instance_id] = _Failure(task.kind, times, text, time.monotonic() + pause)
+                if before is None or before.text != text:
+                    _LOG.warning("%s %s on %s: %s", task.kind, task.instance_id, task.host, text)
+            self._finished += 1
+            self._changed.notify_all()
+        self._woken.set()
+
+    def _launch(self, task: Task) -> None:
+        if task.row is None:
+            raise ValueError(f"launch of {task.instance_id} without its row")
+        try:
+            self._backend.launch(task.row.spec)
+        except LaunchFailedError as error:
+            # An instance that has run before is not given up for what may be a fault of this machine.
+            if task.row.state != rows.PENDING:
+                raise
+            _LOG.warning("launch %s on %s failed for good: %s", task.instance_id, task.host, error)
+            failure = error
+            self._write(lambda txn: rows.set_failed(txn, task.instance_id, failure.code, failure.reason))
+            return
+        if task.row.state == rows.PENDING:
+            self._write(lambda txn: rows.set_running(txn, task.instance_id))
+
+    def _terminate(self, task: Task) -> None:
+        self._backend.terminate(task.instance_id, task.host)
+        self._write(lambda txn: rows.set_terminated(txn, task.instance_id))
+
+    def _remove(self, task: Task) -> None:
+        self._backend.terminate(task.instance_id, task.host)
+
+    def _write(self, change: Callable[[Transaction], None]) -> None:
+        with self._store.write(rows.worker_call()) as txn:
+            change(txn)
+
+
+_DO: dict[Kind, Callable[[Worker, Task], None]] = {
+    Kind.LAUNCH: Worker._launch,
+    Kind.TERMINATE: Worker._terminate,
+    Kind.REMOVE: Worker._remove,
+}
+
+
+def _is_for(instance_id: str, found: Collection[Task]) -> bool:
+    return any(task.instance_id == instance_id for task in found)

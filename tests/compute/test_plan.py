@@ -1,0 +1,87 @@
+"""What the worker decides, for every combination of rows and observations."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from econe_api.compute.backend import Condition, LaunchSpec, ObservedInstance
+from econe_api.compute.plan import Kind, Task, removals, tasks
+from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, TERMINATED, InstanceRow
+
+_IDS = st.integers(0, 12).map(lambda number: f"i-{number:x}")
+_ROWS = st.dictionaries(_IDS, st.sampled_from([PENDING, RUNNING, SHUTTING_DOWN]))
+_SEEN = st.dictionaries(_IDS, st.sampled_from(list(Condition)))
+
+
+def _row(name: str, state: str) -> InstanceRow:
+    return InstanceRow(state, LaunchSpec(name, "h1", "ami-1", "t2.micro", None, ()))
+
+
+def _observed(seen: dict[str, Condition]) -> dict[str, ObservedInstance]:
+    return {name: ObservedInstance(name, "", condition) for name, condition in seen.items()}
+
+
+@pytest.mark.parametrize(
+    ("state", "condition", "kind"),
+    [
+        (PENDING, None, Kind.LAUNCH),
+        (PENDING, Condition.BROKEN, Kind.LAUNCH),
+        (PENDING, Condition.RUNNING, Kind.LAUNCH),  # launched by a worker that died before it could note it
+        (RUNNING, None, Kind.LAUNCH),
+        (RUNNING, Condition.BROKEN, Kind.LAUNCH),
+        (RUNNING, Condition.RUNNING, None),
+        (SHUTTING_DOWN, None, Kind.TERMINATE),
+        (SHUTTING_DOWN, Condition.BROKEN, Kind.TERMINATE),
+        (SHUTTING_DOWN, Condition.RUNNING, Kind.TERMINATE),
+    ],
+)
+def test_every_state_against_every_condition(state: str, condition: Condition | None, kind: Kind | None) -> None:
+    row = _row("i-1", state)
+    observed = _observed({} if condition is None else {"i-1": condition})
+    expected = [] if kind is None else [Task(kind, "i-1", "h1", row)]
+    assert tasks([row], observed) == expected
+
+
+@given(wanted=_ROWS, seen=_SEEN)
+def test_instances_do_not_depend_on_one_another(wanted: dict[str, str], seen: dict[str, Condition]) -> None:
+    rows = [_row(name, state) for name, state in sorted(wanted.items())]
+    together = tasks(rows, _observed(seen))
+    apart = [task for row in rows for task in tasks([row], _observed(seen))]
+    assert together == apart
+    assert len({task.instance_id for task in together}) == len(together)
+
+
+@given(
+    strange=st.sets(_IDS),
+    ended=st.sets(_IDS),
+    wanted=st.integers(0, 20),
+    has_instances=st.booleans(),
+)
+def test_removal_never_takes_more_than_stays(
+    strange: set[str], ended: set[str], wanted: int, has_instances: bool
+) -> None:
+    observed = _observed(dict.fromkeys(sorted(strange), Condition.RUNNING))
+    states = dict.fromkeys(ended & strange, TERMINATED)
+    found, trouble = removals(list(observed.values()), states, wanted, has_instances or bool(states))
+    going = {task.instance_id for task in found}
+    unknown = strange - ended
+    assert {task.kind for task in found} <= {Kind.REMOVE}
+    assert going >= ended & strange
+    assert going - ended in (set(), unknown)
+    assert len(going - ended) <= max(1, wanted)
+    assert (trouble is not None) == bool(unknown - going)
+
+
+def test_empty_database_removes_nothing() -> None:
+    strange = _observed({"i-1": Condition.RUNNING}).values()
+    found, trouble = removals(list(strange), {}, 0, has_instances=False)
+    assert found == []
+    assert trouble == "1 instances run that the database does not know, left alone: i-1"
+
+
+def test_instance_that_came_back_to_life_in_the_database_is_left_to_its_row() -> None:
+    # Its row was read as absent, then found: the next look sees it among the living ones.
+    strange = _observed({"i-1": Condition.RUNNING}).values()
+    assert removals(list(strange), {"i-1": PENDING}, 0, has_instances=True) == ([], None)
