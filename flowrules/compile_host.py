@@ -107,15 +107,13 @@ def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
 
 
 def compile_network(network: Network) -> tuple[Flow, ...]:
-    """A VPC as a whole: its tag on the fabric, and that its private addresses never leave by an elastic IP."""
-    vpc = match(f.VPC, network.vpc)
+    """A VPC as a whole: its tag on the fabric; its private addresses neither leave nor come by an elastic IP."""
+    vpc, address, mask = match(f.VPC, network.vpc), network.prefix.address, network.prefix.mask
+    to_router = match(f.ETH_DST, ROUTER_MAC)
     flows = [
-        flow(
-            t.ROUTE,
-            50,
-            [vpc, match(f.ETH_DST, ROUTER_MAC), _IPV4, match(f.IPV4_DST, network.prefix.address, network.prefix.mask)],
-            [],
-        )
+        flow(t.ROUTE, 50, [vpc, to_router, _IPV4, match(f.IPV4_DST, address, mask)], []),
+        # Rules speak of private addresses, so one forged outside would be taken for a member of the VPC.
+        flow(t.INGRESS_TRACK, 10, [vpc, match(f.VIA_ELASTIC_IP, 1), _IPV4, match(f.IPV4_SRC, address, mask)], []),
     ]
     if network.vlan is not None:
         actions: list[Action] = [PopVlan(), Load(f.VPC, network.vpc), Resubmit(t.ROUTE)]

@@ -1,0 +1,227 @@
+"""Random clouds, compiled by the product and installed on a private Open vSwitch with one bridge per hypervisor."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+
+from controller.bindings import Binding, HostPorts
+from controller.desired import Desired
+from controller.world import World
+from econe_api.store.records import (
+    AddressRecord,
+    Batch,
+    Change,
+    GroupRecord,
+    InterfaceRecord,
+    Kind,
+    PoolRecord,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+from flowrules.addresses import mac_to_int
+from flowrules.text import flow_text
+from topologies.oracle import Sender, Service, State
+from topologies.verdicts import BridgePorts, DummySwitch, Guest, Tracer, Wiring
+
+HOSTS = ("hv1", "hv2", "hv3")
+UPLINK, FABRIC, FIRST = 1, 2, 10
+INTERFACES = 6
+ROUTER_MAC = "02:00:00:00:00:fe"
+OUTSIDERS = ("198.51.100.7", "198.51.100.200")
+KINDS = {
+    VpcRecord: (Kind.VPC, "id"),
+    SubnetRecord: (Kind.SUBNET, "id"),
+    PoolRecord: (Kind.POOL, "name"),
+    InterfaceRecord: (Kind.INTERFACE, "id"),
+    GroupRecord: (Kind.GROUP, "id"),
+    AddressRecord: (Kind.ADDRESS, "public_ip"),
+}
+
+_BOUNDS = st.sampled_from([0, 1, 22, 79, 80, 81, 443, 1023, 1024, 8080, 65534, 65535])
+_SPANS = st.tuples(_BOUNDS, _BOUNDS).map(lambda pair: (min(pair), max(pair)))
+_SERVICES = (
+    st.just((-1, None, None))
+    | st.tuples(st.sampled_from([6, 17]), _SPANS).map(lambda pair: (pair[0], *pair[1]))
+    | st.sampled_from([6, 17, 47, 132]).map(lambda protocol: (protocol, None, None))
+    | st.tuples(st.just(1), st.sampled_from([-1, 0, 3, 8]), st.sampled_from([-1, 0, 4])).map(
+        lambda icmp: (1, -1, -1) if icmp[1] == -1 else icmp
+    )
+)
+_CIDRS = st.sampled_from(
+    [
+        "0.0.0.0/0",
+        "198.51.100.0/24",
+        "198.51.100.7/32",
+        "203.0.113.0/24",
+        "203.0.113.11/32",
+        "10.0.0.0/8",
+        "10.0.1.0/24",
+        "10.0.1.10/31",
+    ]
+)
+
+
+@st.composite
+def _rules(draw, group, siblings):
+    rules = []
+    if draw(st.integers(0, 3)):
+        rules.append(RuleRecord(f"sgr-{group}-default", True, -1, None, None, "0.0.0.0/0", None))
+    for number in range(draw(st.integers(1, 5))):
+        reference = draw(st.none() | st.sampled_from(siblings))
+        cidr = draw(_CIDRS) if reference is None else None
+        egress = draw(st.sampled_from([False, False, True]))
+        rules.append(RuleRecord(f"sgr-{group}-{number}", egress, *draw(_SERVICES), cidr, reference))
+    return rules
+
+
+@st.composite
+def _states(draw):
+    flat, same = draw(st.booleans()), draw(st.booleans())
+    vpcs = [VpcRecord("vpc-1", 1, "10.0.0.0/16", 0 if flat else 101)]
+    if draw(st.booleans()):
+        vpcs.append(VpcRecord("vpc-2", 2, "10.0.0.0/16" if same else "10.1.0.0/16", 0 if flat else 102))
+    records = [*vpcs, PoolRecord("public", "203.0.113.0/24", "203.0.113.1", ROUTER_MAC)]
+    subnets, groups = {}, {}
+    for vpc in vpcs:
+        network = vpc.cidr.removesuffix(".0.0/16")
+        subnets[vpc.id] = [
+            SubnetRecord(f"subnet-{vpc.number}{number}", vpc.id, f"{network}.{number}.0/24", f"{network}.{number}.1")
+            for number in range(1, draw(st.integers(2, 3)))
+        ]
+        groups[vpc.id] = [f"sg-{vpc.number}{number}" for number in range(draw(st.integers(1, 3)))]
+        for number, group in enumerate(groups[vpc.id]):
+            rules = tuple(draw(_rules(group, groups[vpc.id])))
+            records.append(GroupRecord(group, 10 * vpc.number + number, vpc.id, group, rules))
+        records += subnets[vpc.id]
+    hosts, taken = {}, 0
+    for number in range(draw(st.integers(3, INTERFACES))):
+        vpc = draw(st.sampled_from(vpcs))
+        subnet = draw(st.sampled_from(subnets[vpc.id]))
+        network = subnet.cidr.removesuffix(".0/24")
+        addresses = [f"{network}.{10 + number}", f"{network}.{100 + number}"][: draw(st.integers(1, 2))]
+        mine = draw(st.lists(st.sampled_from(groups[vpc.id]), min_size=1, max_size=3, unique=True))
+        key, mac = f"eni-{number}", f"02:00:00:00:01:{number:02x}"
+        records.append(InterfaceRecord(key, f"i-{number}", vpc.id, subnet.id, mac, tuple(addresses), tuple(mine)))
+        for address in addresses:
+            if draw(st.integers(0, 2)):
+                records.append(AddressRecord(f"203.0.113.{10 + taken}", "public", key, address))
+                taken += 1
+        host = draw(st.sampled_from([*HOSTS[:2], *HOSTS, None]))
+        if host:
+            hosts[key] = host
+    wired = st.sampled_from([frozenset(HOSTS)] * 4 + [frozenset(HOSTS[:2])])
+    return State(tuple(records), hosts, draw(wired), draw(wired))
+
+
+def _host_ports(state):
+    interfaces = {record.id: record for record in state.all(InterfaceRecord)}
+    for number, host in enumerate(HOSTS, 1):
+        bindings = {
+            key: Binding(FIRST + int(key.removeprefix("eni-")), mac_to_int(interfaces[key].mac))
+            for key, where in state.hosts.items()
+            if where == host
+        }
+        uplink, fabric = UPLINK if host in state.uplinks else None, FABRIC if host in state.fabric else None
+        yield host, HostPorts(number, host, uplink, fabric, bindings)
+
+
+def _compile(state):
+    world = World()
+    changes = []
+    for record in state.records:
+        kind, name = KINDS[type(record)]
+        changes.append(Change(kind, getattr(record, name), record))
+    world.apply(Batch(1, full=True, changes=tuple(changes)))
+    for host, ports in _host_ports(state):
+        world.bind(host, ports)
+    flows = {}
+    for host in HOSTS:
+        desired = Desired(host)
+        desired.update(world.index, set(world.keys(host)))
+        assert not desired.problems
+        flows[host] = [*desired.flows.values()]
+    return flows
+
+
+class Stage:
+    """Installs the flows of a state and gives a tracer for it."""
+
+    def __init__(self, switch):
+        self.switch = switch
+        for host in HOSTS:
+            switch.add_bridge(host, [UPLINK, FABRIC, *range(FIRST, FIRST + INTERFACES)])
+
+    def install(self, flows):
+        for host, lines in flows.items():
+            self.switch.replace_flows(host, [flow_text(flow) for flow in lines])
+
+    def tracer(self, state):
+        subnets = {record.id: record for record in state.all(SubnetRecord)}
+        bridges = {host: BridgePorts(host, ports.uplink, ports.fabric) for host, ports in _host_ports(state)}
+        guests = {}
+        for record in state.all(InterfaceRecord):
+            if record.id in state.hosts:
+                subnet, ofport = subnets[record.subnet], FIRST + int(record.id.removeprefix("eni-"))
+                host = state.hosts[record.id]
+                guests[record.id] = Guest(host, ofport, record.mac, record.addresses, subnet.cidr, subnet.gateway)
+        return Tracer(self.switch, Wiring(bridges, guests, ROUTER_MAC))
+
+
+def _questions(state, seed, count):
+    """Senders, destinations and services worth asking about in this state, a random sample of their product."""
+    rng = random.Random(seed)
+    interfaces = list(state.all(InterfaceRecord))
+    private = sorted({address for record in interfaces for address in record.addresses})
+    public = [record.public_ip for record in state.all(AddressRecord)]
+    services = [Service(6, 80), Service(17, 53), Service(1, 8), Service(47), Service(132)]
+    for rule in (rule for group in state.all(GroupRecord) for rule in group.rules):
+        if rule.protocol in (6, 17) and rule.from_port is not None:
+            edges = {edge + step for edge in (rule.from_port, rule.to_port) for step in (-1, 0, 1)}
+            services += [Service(rule.protocol, port) for port in edges if 0 <= port <= 65535]
+        elif rule.protocol == 1:
+            services += [Service(1, max(rule.from_port, 0), code) for code in (0, 1, 4)]
+        elif rule.protocol > 0:
+            services.append(Service(rule.protocol, 9))
+    plugged = [Sender(record.id, address) for record in interfaces for address in record.addresses]
+    strangers = [Sender(None, address) for address in (*OUTSIDERS, *private[:1])]
+    liars = [Sender(record.id, address) for record in interfaces for address in ("192.0.2.1", *private, *public)]
+    destinations = [*private, *private, *public, *public, *OUTSIDERS, "203.0.113.99", "10.0.1.200"]
+    own = {record.id: record.addresses for record in interfaces}
+    for _ in range(count):
+        sender = rng.choice(rng.choice([plugged] * 6 + [strangers] * 3 + [liars]))
+        destination = rng.choice(public if sender.interface is None and public else destinations)
+        # What a guest sends to itself never leaves it.
+        if destination != sender.address and destination not in own.get(sender.interface, ()):
+            yield sender, destination, rng.choice(services)
+
+
+@pytest.fixture(scope="session")
+def random_states():
+    """A Hypothesis strategy of clouds."""
+    return _states()
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """The flows of every host of a state, by the product."""
+    return _compile
+
+
+@pytest.fixture(scope="session")
+def questions():
+    return _questions
+
+
+@pytest.fixture(scope="session")
+def stage():
+    folder = Path(tempfile.mkdtemp(prefix="sluice-oracle-"))
+    try:
+        with DummySwitch(folder) as switch:
+            yield Stage(switch)
+    finally:
+        shutil.rmtree(folder)

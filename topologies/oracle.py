@@ -1,0 +1,172 @@
+"""What EC2 says must happen to the first packet of a connection, worked out by brute force.
+
+Written apart from the compiler, so that the two can be held against each other: nothing of ``flowrules`` or
+``controller`` is used here, no index is kept and no table is built; every question walks the records afresh.
+
+Sources: "Amazon VPC User Guide", chapters "Security group rules" (a group as source stands for the private addresses of
+its members' network interfaces; rules of several groups add up; connections are tracked), "Internet gateways" and
+"Elastic IP addresses" (one-to-one translation, nothing leaves without a public address).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from econe_api.store.records import (
+    AddressRecord,
+    GroupRecord,
+    InterfaceRecord,
+    Record,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+
+#: Receiver of a packet that has left for the public network.
+OUTSIDE = "outside"
+
+_ICMP, _TCP, _UDP = 1, 6, 17
+_ANY = -1
+_Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A cloud: the store's records, the host that each plugged interface runs on, and how the hosts are wired."""
+
+    records: tuple[Record, ...]
+    hosts: Mapping[str, str]
+    uplinks: frozenset[str]
+    fabric: frozenset[str]
+
+    def all(self, kind: type[_Kind]) -> Iterator[_Kind]:
+        """The records of one kind."""
+        return (record for record in self.records if isinstance(record, kind))
+
+    def interface(self, key: str) -> InterfaceRecord | None:
+        """An interface that is there and plugged in, None when it is not."""
+        if key not in self.hosts:
+            return None
+        return next((record for record in self.all(InterfaceRecord) if record.id == key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: an interface, or None for a host outside; ``address`` is the source that the packet claims."""
+
+    interface: str | None
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is asked for: protocol number, and destination port (TCP, UDP) or type and code (ICMP)."""
+
+    protocol: int
+    port: int = 0
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who gets the packet - an interface, :data:`OUTSIDE`, nobody (None) - and the addresses it arrives with."""
+
+    receiver: str | None
+    source: str = ""
+    destination: str = ""
+
+
+DENIED = Verdict(None)
+
+
+def verdict(state: State, sender: Sender, destination: str, service: Service) -> Verdict:
+    """What becomes of the first packet of a connection."""
+    if sender.interface is None:
+        return _from_public(state, None, sender.address, destination, service)
+    interface = state.interface(sender.interface)
+    if interface is None or sender.address not in interface.addresses:
+        return DENIED
+    if not _allowed(state, interface, destination, service, egress=True, private=True):
+        return DENIED
+    vpc = next(record for record in state.all(VpcRecord) if record.id == interface.vpc)
+    if IPv4Address(destination) in IPv4Network(vpc.cidr):
+        return _private(state, interface, sender.address, destination, service)
+    public = next((a.public_ip for a in state.all(AddressRecord) if _stands_for(a, interface, sender.address)), None)
+    if public is None:
+        return DENIED
+    return _from_public(state, state.hosts[interface.id], public, destination, service)
+
+
+def _private(state: State, sender: InterfaceRecord, source: str, destination: str, service: Service) -> Verdict:
+    """Inside a VPC: on one host, or over the fabric."""
+    for receiver in state.all(InterfaceRecord):
+        if receiver.vpc != sender.vpc or destination not in receiver.addresses or receiver.id not in state.hosts:
+            continue
+        ends = {state.hosts[sender.id], state.hosts[receiver.id]}
+        if len(ends) == 2 and not ends <= state.fabric:
+            return DENIED
+        if _allowed(state, receiver, source, service, egress=False, private=True):
+            return Verdict(receiver.id, source, destination)
+    return DENIED
+
+
+def _from_public(state: State, origin: str | None, source: str, destination: str, service: Service) -> Verdict:
+    """With public addresses: from a host of ours (``origin``) by an elastic IP, or from outside (None)."""
+    for address in state.all(AddressRecord):
+        receiver = state.interface(address.interface)
+        if address.public_ip != destination or receiver is None or address.private_ip not in receiver.addresses:
+            continue
+        host = state.hosts[receiver.id]
+        if host != origin and not {host, origin or host} <= state.uplinks:
+            break
+        vpc = next(record for record in state.all(VpcRecord) if record.id == receiver.vpc)
+        if IPv4Address(source) in IPv4Network(vpc.cidr):
+            return DENIED  # nobody outside has a private address of the VPC: forged
+        if _allowed(state, receiver, source, service, egress=False, private=False):
+            return Verdict(receiver.id, source, address.private_ip)
+        return DENIED
+    leaves = origin is not None and origin in state.uplinks
+    return Verdict(OUTSIDE, source, destination) if leaves else DENIED
+
+
+def _stands_for(address: AddressRecord, interface: InterfaceRecord, private_ip: str) -> bool:
+    return address.interface == interface.id and address.private_ip == private_ip
+
+
+def _allowed(
+    state: State, interface: InterfaceRecord, peer: str, service: Service, *, egress: bool, private: bool
+) -> bool:
+    """Does any rule of any group of ``interface`` allow the service with ``peer``?
+
+    ``private`` = the peer is seen by its private address, the only one that a group stands for.
+    """
+    return any(
+        rule.egress is egress and _covers(rule, service) and _means(state, rule, peer, private=private)
+        for group in state.all(GroupRecord)
+        if group.id in interface.groups
+        for rule in group.rules
+    )
+
+
+def _means(state: State, rule: RuleRecord, peer: str, *, private: bool) -> bool:
+    if rule.cidr is not None:
+        return IPv4Address(peer) in IPv4Network(rule.cidr)
+    return private and any(
+        rule.group in member.groups and peer in member.addresses for member in state.all(InterfaceRecord)
+    )
+
+
+def _covers(rule: RuleRecord, service: Service) -> bool:
+    if rule.protocol == _ANY:
+        return True
+    if rule.protocol != service.protocol:
+        return False
+    first, last = rule.from_port, rule.to_port
+    if service.protocol == _ICMP:
+        return first in (None, _ANY, service.port) and (first in (None, _ANY) or last in (None, _ANY, service.code))
+    if service.protocol in (_TCP, _UDP) and first is not None and last is not None:
+        return first <= service.port <= last
+    return True

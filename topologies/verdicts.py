@@ -1,0 +1,408 @@
+"""What the switches do with a packet, asked of Open vSwitch itself.
+
+A private Open vSwitch with a dummy datapath plays all hypervisors, one bridge each; no packet moves and no network
+device is made.  ``ofproto/trace`` (``ovs-vswitchd(8)``) says what becomes of a frame on one bridge, and the tracer
+carries it on: over the fabric, and over a public network with a router whose only knowledge is what ARP tells it.
+Conversations go over one control connection: thousands of traces a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from topologies.errors import LabError
+from topologies.oracle import DENIED, OUTSIDE, Sender, Service, Verdict
+
+_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+_PATIENCE = 20.0
+_BROADCAST = "ff:ff:ff:ff:ff:ff"
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+_CLIENT_PORT = 40000
+_ECHO, _ECHO_REPLY = 8, 0
+
+
+class Unixctl:
+    """One lasting connection to a daemon's control socket (JSON-RPC, as ovs-appctl speaks it)."""
+
+    def __init__(self, path: Path) -> None:
+        self._decoder = json.JSONDecoder()
+        self._received = ""
+        self._peer = socket.socket(socket.AF_UNIX)
+        self._peer.settimeout(_PATIENCE)
+        self._peer.connect(str(path))
+
+    def ask(self, command: str, *parameters: str) -> str:
+        """The answer to a command; raises :class:`LabError` with the daemon's words when it refuses."""
+        request = {"id": 0, "method": command, "params": parameters}
+        self._peer.sendall(json.dumps(request).encode())
+        reply = self._reply()
+        if reply["error"] is not None:
+            raise LabError(f"{command} {' '.join(parameters)}: {str(reply['error']).strip()}")
+        return str(reply["result"])
+
+    def close(self) -> None:
+        """End the connection."""
+        self._peer.close()
+
+    def _reply(self) -> dict[str, Any]:
+        while True:
+            data = self._peer.recv(1 << 16)
+            if not data:
+                raise LabError("ovs-vswitchd closed the control connection")
+            self._received += data.decode()
+            # Only what ends like an object is worth the parser's time.
+            if self._received.rstrip().endswith("}"):
+                try:
+                    reply, end = self._decoder.raw_decode(self._received)
+                except ValueError:
+                    continue
+                self._received = self._received[end:]
+                return dict(reply)
+
+
+class DummySwitch:
+    """ovsdb-server and ovs-vswitchd in ``folder``, without any datapath of the machine's; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._environment = {**os.environ, **{f"OVS_{kind}DIR": str(folder) for kind in ("RUN", "LOG", "DB")}}
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._control: Unixctl | None = None
+
+    def __enter__(self) -> DummySwitch:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        database, socket_path = self.folder / "conf.db", self.folder / "db.sock"
+        self._run(["ovsdb-tool", "create", str(database), _SCHEMA])
+        self._daemon("ovsdb-server", str(database), f"--remote=punix:{socket_path}")
+        self.vsctl("--retry", "--no-wait", "init")
+        self._daemon("ovs-vswitchd", f"unix:{socket_path}", "--enable-dummy=override")
+        # Returns when the switch has taken its configuration, so its control socket is there by then.
+        self.vsctl("set", "Open_vSwitch", ".", "external_ids:tracer=true")
+        self._control = Unixctl(self.folder / "ovs-vswitchd.ctl")
+
+    def _daemon(self, program: str, *arguments: str) -> None:
+        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if path is None:
+            raise LabError(f"{program} is not installed: apt-get install openvswitch-switch")
+        control = f"--unixctl={self.folder / program}.ctl"
+        command = [path, *arguments, control, "-vconsole:off", "-vsyslog:off"]
+        self._daemons.append(subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL))
+
+    def close(self) -> None:
+        """End both daemons."""
+        if self._control is not None:
+            self._control.close()
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+        for daemon in reversed(self._daemons):
+            try:
+                daemon.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+    def add_bridge(self, name: str, ports: Iterable[int]) -> None:
+        """Make a bridge whose ports have these OpenFlow port numbers."""
+        words = ["add-br", name, "--", "set", "bridge", name, "datapath_type=dummy", "fail_mode=secure"]
+        for ofport in ports:
+            port = f"{name}-{ofport}"
+            words += ["--", "add-port", name, port]
+            words += ["--", "set", "interface", port, "type=dummy", f"ofport_request={ofport}"]
+        self.vsctl(*words)
+
+    def replace_flows(self, bridge: str, flows: Iterable[str]) -> None:
+        """Let ``bridge`` hold exactly these flows, lines as ``ovs-ofctl add-flow`` reads them, by one bundle."""
+        lines = "\n".join(["delete", *(f"add {line}" for line in flows)])
+        target = f"unix:{self.folder / bridge}.mgmt"
+        self._run(["ovs-ofctl", "-O", "OpenFlow13", "--bundle", "add-flows", target, "-"], lines)
+
+    def ask(self, command: str, *parameters: str) -> str:
+        """Ask ovs-vswitchd what ovs-appctl would ask."""
+        if self._control is None:
+            raise LabError("the switch does not run")
+        return self._control.ask(command, *parameters)
+
+    def vsctl(self, *arguments: str) -> str:
+        """Run ovs-vsctl on this switch's database and return its output."""
+        return self._run(["ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=20", *arguments])
+
+    def _run(self, command: list[str], text: str | None = None) -> str:
+        done = subprocess.run(command, env=self._environment, input=text, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{command[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePorts:
+    """A hypervisor's bridge: its name, and the ofports of its uplink and fabric (None = has none)."""
+
+    name: str
+    uplink: int | None
+    fabric: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A plugged interface, and what its guest knows by DHCP."""
+
+    host: str
+    ofport: int
+    mac: str
+    addresses: tuple[str, ...]
+    subnet: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Hypervisors, guests by interface, and the MAC of the router of the public network."""
+
+    bridges: Mapping[str, BridgePorts]
+    guests: Mapping[str, Guest]
+    router_mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The header fields that the pipeline may change; ``vlan`` None = untagged."""
+
+    eth_src: str
+    eth_dst: str
+    ip_src: str
+    ip_dst: str
+    vlan: int | None = None
+    ttl: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """What stays the same on a packet's way: service and connection state (``new`` or ``est|rpl``)."""
+
+    service: Service
+    state: str = "new"
+
+    def transport(self) -> str:
+        service = self.service
+        name = _PROTOCOLS.get(service.protocol, f"ip,nw_proto={service.protocol}")
+        if service.protocol == 1:
+            return f"{name},icmp_type={service.port},icmp_code={service.code}"
+        if service.protocol not in _PROTOCOLS:
+            return name
+        here, there = _CLIENT_PORT, service.port
+        source, destination = (here, there) if self.state == "new" else (there, here)
+        return f"{name},{name}_src={source},{name}_dst={destination}"
+
+
+class TraceError(AssertionError):
+    """The switches did what no correct pipeline does: two owners of one address, a frame in two places."""
+
+
+@dataclass(slots=True)
+class Tracer:
+    """Follows packets through the bridges of ``switch``; make a new one (or :meth:`forget`) when flows changed."""
+
+    switch: DummySwitch
+    wiring: Wiring
+    traces: int = 0
+    _ports: dict[str, dict[int, int]] = field(default_factory=dict)
+    _holders: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    _neighbours: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Forget what ARP has told."""
+        self._holders.clear()
+        self._neighbours.clear()
+
+    def verdict(self, sender: Sender, destination: str, service: Service) -> Verdict:
+        """What becomes of the first packet of a connection; raises :class:`TraceError`."""
+        return self._send(sender, destination, _Trip(service))
+
+    def reply(self, verdict: Verdict, service: Service) -> Verdict:
+        """What becomes of the answer to a connection's packet that had ``verdict``."""
+        if service.protocol == 1:
+            service = replace(service, port=_ECHO_REPLY if service.port == _ECHO else service.port)
+        receiver = None if verdict.receiver == OUTSIDE else verdict.receiver
+        return self._send(Sender(receiver, verdict.destination), verdict.source, _Trip(service, "est|rpl"))
+
+    def _send(self, sender: Sender, destination: str, trip: _Trip) -> Verdict:
+        if sender.interface is None:
+            return self._arrive(None, _Frame("", self.wiring.router_mac, sender.address, destination), trip)
+        guest = self.wiring.guests.get(sender.interface)
+        if guest is None:
+            return DENIED
+        near = IPv4Address(destination) in IPv4Network(guest.subnet)
+        hop = self._neighbour(guest, sender.address, destination if near else guest.gateway)
+        if hop is None:
+            return DENIED
+        frame = _Frame(guest.mac, hop, sender.address, destination)
+        return self._follow(guest.host, self._pass(guest.host, guest.ofport, frame, trip), trip)
+
+    def inject(self, host: str, ofport: int, frame: str) -> list[int]:
+        """Where a raw frame (fields as ``ofproto/trace`` reads them) that enters by ``ofport`` goes."""
+        outputs, _ = self._trace(host, f"in_port={ofport},{frame}", "new")
+        return outputs
+
+    # The ways of a packet.
+
+    def _follow(self, host: str, emission: tuple[int, _Frame] | None, trip: _Trip) -> Verdict:
+        if emission is None:
+            return DENIED
+        ofport, frame = emission
+        bridge = self.wiring.bridges[host]
+        if ofport == bridge.uplink:
+            return self._arrive(host, frame, trip)
+        if ofport == bridge.fabric:
+            return self._cross(host, frame, trip)
+        for interface, guest in self.wiring.guests.items():
+            if (guest.host, guest.ofport) == (host, ofport):
+                if guest.mac != frame.eth_dst or frame.vlan is not None:
+                    raise TraceError(f"{interface} gets a frame that is not for it: {frame}")
+                return Verdict(interface, frame.ip_src, frame.ip_dst)
+        raise TraceError(f"output to port {ofport} of {host}, where nobody is")
+
+    def _cross(self, origin: str, frame: _Frame, trip: _Trip) -> Verdict:
+        """The fabric may deliver to every other hypervisor; one at most may take the frame."""
+        taken = [
+            self._follow(host, emission, trip)
+            for host, bridge in self.wiring.bridges.items()
+            if host != origin and bridge.fabric is not None
+            if (emission := self._pass(host, bridge.fabric, frame, trip)) is not None
+        ]
+        if len(taken) > 1:
+            raise TraceError(f"taken by several hosts: {frame}")
+        return taken[0] if taken else DENIED
+
+    def _arrive(self, origin: str | None, frame: _Frame, trip: _Trip) -> Verdict:
+        """The public network: the router sends on to whoever answers ARP for the destination."""
+        if origin is not None and frame.eth_dst != self.wiring.router_mac:
+            raise TraceError(f"left {origin} for a MAC that is not the router's: {frame}")
+        if origin is not None and self._holder(frame.ip_src) != (origin, frame.eth_src):
+            raise TraceError(f"left {origin} from an address that is not its own: {frame}")
+        holder = self._holder(frame.ip_dst)
+        if holder is None:
+            return DENIED if origin is None else Verdict(OUTSIDE, frame.ip_src, frame.ip_dst)
+        host, mac = holder
+        uplink = self.wiring.bridges[host].uplink
+        if uplink is None:
+            raise TraceError(f"{host} answered without an uplink")
+        forwarded = replace(frame, eth_src=self.wiring.router_mac, eth_dst=mac, ttl=frame.ttl - 1)
+        return self._follow(host, self._pass(host, uplink, forwarded, trip), trip)
+
+    # ARP.
+
+    def _holder(self, public_ip: str) -> tuple[str, str] | None:
+        """Which host answers for an address on the public network, and with which MAC."""
+        if public_ip not in self._holders:
+            answers = [
+                (host, mac)
+                for host, bridge in self.wiring.bridges.items()
+                if bridge.uplink is not None
+                if (mac := self._arp(host, bridge.uplink, self.wiring.router_mac, "192.0.2.254", public_ip))
+            ]
+            if len(answers) > 1:
+                raise TraceError(f"{public_ip} has several owners: {answers}")
+            self._holders[public_ip] = answers[0] if answers else None
+        return self._holders[public_ip]
+
+    def _neighbour(self, guest: Guest, source: str, target: str) -> str | None:
+        """The MAC that a guest finds for an address of its subnet."""
+        asked = (guest.mac, source, target)
+        if asked not in self._neighbours:
+            self._neighbours[asked] = self._arp(guest.host, guest.ofport, guest.mac, source, target)
+        return self._neighbours[asked]
+
+    def _arp(self, host: str, ofport: int, mac: str, source: str, target: str) -> str | None:
+        request = f"arp,dl_src={mac},dl_dst={_BROADCAST},arp_op=1,arp_sha={mac},arp_spa={source},arp_tpa={target}"
+        outputs, final = self._trace(host, f"in_port={ofport},{request}", "new")
+        if outputs != [ofport]:
+            if outputs:
+                raise TraceError(f"ARP from port {ofport} of {host} went to {outputs}")
+            return None
+        said = {name: _field(final, name) for name in ("dl_dst", "arp_op", "arp_spa", "arp_tpa", "arp_tha")}
+        if said != {"dl_dst": mac, "arp_op": "2", "arp_spa": target, "arp_tpa": source, "arp_tha": mac}:
+            raise TraceError(f"a wrong ARP answer: {final}")
+        return _field(final, "arp_sha")
+
+    # One bridge.
+
+    def _pass(self, host: str, ofport: int, frame: _Frame, trip: _Trip) -> tuple[int, _Frame] | None:
+        words = [
+            f"in_port={ofport},{trip.transport()}",
+            f"dl_src={frame.eth_src},dl_dst={frame.eth_dst}",
+            f"nw_src={frame.ip_src},nw_dst={frame.ip_dst},nw_ttl={frame.ttl}",
+        ]
+        if frame.vlan is not None:
+            words.append(f"dl_vlan={frame.vlan}")
+        outputs, final = self._trace(host, ",".join(words), trip.state)
+        if len(outputs) > 1:
+            raise TraceError(f"one frame, several copies: {outputs} of {host}")
+        return (outputs[0], _frame(final)) if outputs else None
+
+    def _trace(self, host: str, flow: str, state: str) -> tuple[list[int], str]:
+        """The ofports that a frame leaves by, and the frame as it is at the end."""
+        bridge = self.wiring.bridges[host].name
+        self.traces += 1
+        states = ("--ct-next", f"trk,{state.replace('|', ',')}") * 3
+        text = self.switch.ask("ofproto/trace", bridge, flow, *states)
+        numbers = self._numbers(bridge)
+        outputs = [numbers[port] for actions in _DATAPATH_ACTIONS.findall(text) for port in _outputs(actions)]
+        return outputs, _final_flow(text)
+
+    def _numbers(self, bridge: str) -> dict[int, int]:
+        """OpenFlow port number by datapath port number."""
+        if bridge not in self._ports:
+            # All bridges of one type share a datapath: a block per bridge, a line "name ofport/number: ..." per port.
+            block = re.search(rf"^  {re.escape(bridge)}:\n((?:    .*\n?)*)", self.switch.ask("dpif/show"), re.MULTILINE)
+            pairs = re.findall(r" (\d+)/(\d+):", block[1] if block else "")
+            self._ports[bridge] = {int(number): int(ofport) for ofport, number in pairs}
+        return self._ports[bridge]
+
+
+_DATAPATH_ACTIONS = re.compile(r"^Datapath actions: (.*)$", re.MULTILINE)
+_FLOWS = re.compile(r"^(?:Final flow|Flow): (.*)$", re.MULTILINE)
+
+
+def _final_flow(text: str) -> str:
+    """The packet after the last action of the last lap ("unchanged" = as the lap began)."""
+    return [flow for flow in _FLOWS.findall(text) if flow != "unchanged"][-1]
+
+
+def _outputs(actions: str) -> Iterator[int]:
+    """Datapath ports among the actions: bare numbers outside of all brackets."""
+    flat, before = actions, ""
+    while flat != before:
+        flat, before = re.sub(r"\([^()]*\)", "", flat), flat
+    return (int(word) for word in flat.split(",") if word.isdigit())
+
+
+def _field(flow: str, name: str) -> str:
+    found = re.search(rf"(?:^|,){name}=([^,]*)", flow)
+    return str(found[1]) if found else ""
+
+
+def _frame(flow: str) -> _Frame:
+    vlan = _field(flow, "dl_vlan")
+    source, destination = _field(flow, "nw_src"), _field(flow, "nw_dst")
+    ttl = int(_field(flow, "nw_ttl"))
+    return _Frame(_field(flow, "dl_src"), _field(flow, "dl_dst"), source, destination, int(vlan) if vlan else None, ttl)
