@@ -16,6 +16,8 @@ from econe_api.store.records import Kind
 from econe_api.store.schema import addresses, pools
 from econe_api.store.transaction import Transaction
 
+_ALLOCATE = frozenset({"Domain", "Address", "PublicIpv4Pool", "NetworkBorderGroup", "TagSpecifications"})
+
 
 def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
     """Give the caller the first free address, or the one asked for."""

@@ -157,6 +157,12 @@ def test_string_lengths_of_the_model() -> None:
     assert refused("CreateImage", {**fields, "Name": "a" * 129})[0] == "InvalidParameterValue"
 
 
+def test_list_lengths_of_the_model() -> None:
+    fields = {f"InstanceType.{index}": "t2.micro" for index in range(100)}
+    assert len(wire("DescribeInstanceTypes", fields)["InstanceTypes"]) == 100
+    assert refused("DescribeInstanceTypes", {**fields, "InstanceType.100": "t2.nano"})[0] == "InvalidParameterValue"
+
+
 def test_a_huge_index_allocates_nothing() -> None:
     tracemalloc.start()
     try:

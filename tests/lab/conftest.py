@@ -1,0 +1,193 @@
+"""A whole cloud for the traffic cases, and short words for what the cases do with it."""
+
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from topologies.cloud import Cloud, Plan
+from topologies.layout import OUTSIDE_IP
+from topologies.vantage import SHUT
+
+ANYONE = "0.0.0.0/0"
+#: Seconds within which a revalidation of cached datapath flows must be over.
+REVALIDATION = 2.0
+
+
+def until(condition, seconds=5.0):
+    """Wait for a condition, bounded; returns what it was last."""
+    deadline = time.monotonic() + seconds
+    while not (seen := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return seen
+
+
+@dataclass
+class Guest:
+    """A running instance."""
+
+    id: str
+    private_ip: str
+    interface: str
+    mac: str
+    host: str
+    inside: object
+
+
+class World:
+    """The cloud through an EC2 client, with everything a case made noted for the end."""
+
+    def __init__(self, cloud):
+        self.cloud = cloud
+        self.ec2 = cloud.ec2()
+        self.instances, self.groups, self.allocations = [], [], []
+
+    def group(self, name, *, shut=False):
+        made = self.ec2.create_security_group(GroupName=name, Description=name)["GroupId"]
+        self.groups.append(made)
+        if shut:
+            self.revoke_egress(made, "-1")
+        return made
+
+    def launch(self, groups, host=None):
+        """Run an instance in these groups; with ``host`` on that hypervisor."""
+        passed_by = []
+        for _ in range(4):
+            answer = self.ec2.run_instances(
+                ImageId=self.image(), InstanceType="t3.micro", MinCount=1, MaxCount=1, SecurityGroupIds=groups
+            )
+            made = answer["Instances"][0]
+            self.instances.append(made["InstanceId"])
+            assert until(lambda made=made: self.state(made["InstanceId"]) == "running", 15)
+            interface = made["NetworkInterfaces"][0]
+            where = self.cloud.host_of(interface["NetworkInterfaceId"])
+            if host in (None, where):
+                if passed_by:
+                    self.terminate(*passed_by)
+                return Guest(
+                    made["InstanceId"],
+                    made["PrivateIpAddress"],
+                    interface["NetworkInterfaceId"],
+                    interface["MacAddress"],
+                    where,
+                    self.cloud.guest(made["InstanceId"]),
+                )
+            passed_by.append(made["InstanceId"])
+        raise AssertionError(f"no instance came to {host}")
+
+    def image(self):
+        return self.ec2.describe_images()["Images"][0]["ImageId"]
+
+    def state(self, instance):
+        found = self.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+        return found["State"]["Name"]
+
+    def terminate(self, *instances):
+        self.ec2.terminate_instances(InstanceIds=list(instances))
+        for instance in instances:
+            assert until(lambda instance=instance: self.state(instance) == "terminated", 15)
+            self.instances.remove(instance)
+
+    def address(self, guest=None):
+        """Allocate an elastic IP and give it to a guest; returns (public IP, allocation id)."""
+        made = self.ec2.allocate_address(Domain="vpc")
+        self.allocations.append(made["AllocationId"])
+        if guest is not None:
+            self.associate(made["AllocationId"], guest)
+        return made["PublicIp"], made["AllocationId"]
+
+    def associate(self, allocation, guest):
+        return self.ec2.associate_address(AllocationId=allocation, InstanceId=guest.id, AllowReassociation=True)
+
+    def allow(self, group, protocol, first=None, last=None, source=ANYONE):
+        self.ec2.authorize_security_group_ingress(
+            GroupId=group, IpPermissions=[_permission(protocol, first, last, source)]
+        )
+
+    def revoke(self, group, protocol, first=None, last=None, source=ANYONE):
+        self.ec2.revoke_security_group_ingress(
+            GroupId=group, IpPermissions=[_permission(protocol, first, last, source)]
+        )
+
+    def allow_egress(self, group, protocol, first=None, last=None, destination=ANYONE):
+        self.ec2.authorize_security_group_egress(
+            GroupId=group, IpPermissions=[_permission(protocol, first, last, destination)]
+        )
+
+    def revoke_egress(self, group, protocol, first=None, last=None, destination=ANYONE):
+        self.ec2.revoke_security_group_egress(
+            GroupId=group, IpPermissions=[_permission(protocol, first, last, destination)]
+        )
+
+    def join(self, guest, *groups):
+        self.ec2.modify_instance_attribute(InstanceId=guest.id, Groups=list(groups))
+
+    def flows(self):
+        """Every flow of ours on every hypervisor, without counters."""
+        found = {}
+        for name, switch in self.cloud.lab.hypervisors.items():
+            lines = switch.ofctl("--no-stats", "--no-names", "dump-flows", "br-int").splitlines()
+            found[name] = sorted(line.strip() for line in lines if "actions=" in line)
+        return found
+
+    def clean(self):
+        if self.instances:
+            self.terminate(*self.instances)
+        for allocation in self.allocations:
+            self.ec2.release_address(AllocationId=allocation)
+        for group in self.groups:
+            found = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
+            if found["IpPermissions"]:
+                self.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=found["IpPermissions"])
+        for group in self.groups:
+            self.ec2.delete_security_group(GroupId=group)
+
+
+def _permission(protocol, first, last, remote):
+    permission = {"IpProtocol": protocol}
+    if first is not None:
+        permission |= {"FromPort": first, "ToPort": first if last is None else last}
+    if remote.startswith("sg-"):
+        permission["UserIdGroupPairs"] = [{"GroupId": remote}]
+    else:
+        permission["IpRanges"] = [{"CidrIp": remote}]
+    return permission
+
+
+@pytest.fixture(scope="session")
+def cloud():
+    state = Path(tempfile.mkdtemp(prefix="sluice-lab-"))
+    try:
+        with Cloud(Plan(name=f"case{os.getpid()}", state=state)) as running:
+            yield running
+    finally:
+        shutil.rmtree(state)
+
+
+@pytest.fixture
+def world(cloud):
+    made = World(cloud)
+    try:
+        yield made
+    finally:
+        made.clean()
+
+
+@pytest.fixture
+def wait_until():
+    return until
+
+
+@pytest.fixture
+def shut():
+    """What a probe says when nothing came back."""
+    return SHUT
+
+
+@pytest.fixture
+def outside_ip():
+    return OUTSIDE_IP

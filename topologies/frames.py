@@ -1,0 +1,91 @@
+"""Raw Ethernet frames in a namespace: ``python -m topologies.frames send|hear IFACE ...``.
+
+``send IFACE`` sends each line of standard input (hexadecimal) as a frame.  ``hear IFACE MARK SECONDS`` prints "ready",
+then every frame received as a line of hexadecimal, until one contains the bytes MARK or SECONDS are over; what the
+namespace itself sends is left out.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from subprocess import PIPE, Popen
+from types import TracebackType
+
+from topologies.vantage import Vantage
+
+_ALL = socket.htons(0x0003)  # ETH_P_ALL
+
+
+def send(vantage: Vantage, interface: str, frames: Iterable[bytes]) -> None:
+    """Send ``frames`` out of ``interface`` of the namespace."""
+    command = ("ip", "netns", "exec", vantage.namespace, sys.executable, "-m", "topologies.frames", "send", interface)
+    with Popen(command, stdin=PIPE, text=True) as process:
+        process.communicate("".join(f"{frame.hex()}\n" for frame in frames), timeout=30)
+    if process.returncode:
+        raise OSError(f"frames could not be sent from {vantage.namespace}")
+
+
+class Ear:
+    """Hears the frames that come in by an interface; a context manager that is ready when entered."""
+
+    def __init__(self, vantage: Vantage, interface: str, mark: bytes, seconds: float = 10.0) -> None:
+        what = ("hear", interface, mark.hex(), str(seconds))
+        self._command = ("ip", "netns", "exec", vantage.namespace, sys.executable, "-m", "topologies.frames", *what)
+        self._process: Popen[str] | None = None
+
+    def __enter__(self) -> Ear:
+        self._process = Popen(self._command, stdout=PIPE, text=True)
+        if self._process.stdout is None or self._process.stdout.readline() != "ready\n":
+            raise OSError("nothing can be heard there")
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    def heard(self) -> list[bytes]:
+        """Wait for the mark (or the end of the time) and return all frames up to it."""
+        if self._process is None:
+            raise OSError("enter the context first")
+        text, _ = self._process.communicate()
+        return [bytes.fromhex(line) for line in text.split()]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Send or hear as the arguments say."""
+    verb, interface, *rest = arguments
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, _ALL) as wire:
+        wire.bind((interface, 0))
+        if verb == "send":
+            for line in sys.stdin:
+                wire.send(bytes.fromhex(line))
+            return 0
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        _hear(wire, bytes.fromhex(rest[0]), time.monotonic() + float(rest[1]))
+    return 0
+
+
+def _hear(wire: socket.socket, mark: bytes, deadline: float) -> None:
+    while (left := deadline - time.monotonic()) > 0:
+        wire.settimeout(left)
+        try:
+            frame, address = wire.recvfrom(65536)
+        except TimeoutError:
+            return
+        if address[2] == socket.PACKET_OUTGOING:
+            continue
+        sys.stdout.write(f"{frame.hex()}\n")
+        sys.stdout.flush()
+        if mark in frame:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
