@@ -19,6 +19,9 @@ from topologies.errors import LabError
 from topologies.interrupts import Interrupted, Interrupts
 
 
+_SCRATCH = "-state-"
+
+
 class Parser(argparse.ArgumentParser):
     """Ends on a bad argument with one line and status 1."""
 
@@ -49,7 +52,7 @@ def run(prog: str, work: Callable[[Interrupts], int]) -> int:
 @contextmanager
 def scratch_state(name: str) -> Iterator[Path]:
     """Give a state directory for the length of a ``with``; after a failure its logs stay, and stderr says where."""
-    state = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    state = Path(tempfile.mkdtemp(prefix=f"{name}{_SCRATCH}"))
     try:
         yield state
     except Interrupted:
@@ -59,6 +62,18 @@ def scratch_state(name: str) -> Iterator[Path]:
         keep_logs(state)
         raise
     shutil.rmtree(state, ignore_errors=True)
+
+
+def forget_earlier(state: Path) -> None:
+    """Delete what earlier runs of this name left beside ``state``: logs of failures, everything of one that was killed.
+
+    To be called when the name is ours, so that none of them is running.  A state directory of the user's is left alone.
+    """
+    name, separator, _ = state.name.rpartition(_SCRATCH)
+    if separator and state.parent == Path(tempfile.gettempdir()):
+        for earlier in state.parent.glob(f"{name}{_SCRATCH}*"):
+            if earlier != state and not earlier.is_symlink() and earlier.stat().st_uid == os.getuid():
+                shutil.rmtree(earlier)
 
 
 def keep_logs(state: Path) -> None:

@@ -16,6 +16,8 @@ from types import TracebackType
 
 from topologies.vantage import Vantage
 
+#: Hear on all interfaces of the namespace.
+EVERY_INTERFACE = "any"
 _ALL = socket.htons(0x0003)  # ETH_P_ALL
 
 
@@ -47,7 +49,9 @@ class Ear:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
 
     def heard(self) -> list[bytes]:
         """Wait for the mark (or the end of the time) and return all frames up to it."""
@@ -61,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     """Send or hear as the arguments say."""
     verb, interface, *rest = arguments
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, _ALL) as wire:
-        wire.bind((interface, 0))
+        if interface != EVERY_INTERFACE:
+            wire.bind((interface, 0))
         if verb == "send":
             for line in sys.stdin:
                 wire.send(bytes.fromhex(line))

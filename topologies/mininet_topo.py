@@ -14,6 +14,7 @@ of the lab (:mod:`topologies.layout`).  An instance's host has no address until 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from mininet.link import Link
@@ -68,7 +69,7 @@ class HypervisorTopo(Topo):  # type: ignore[misc]
             bridge = {"datapath": "user", "failMode": "secure", "protocols": "OpenFlow13", "dpid": f"{number:016x}"}
             self.addSwitch(name, cls=OVSSwitch, **bridge)
             self.addLink(name, public, cls=SoftwareLink, port1=UPLINK_PORT)
-        for one, other in zip(names, names[1:], strict=False):
+        for one, other in itertools.pairwise(names):
             self.addLink(one, other, cls=SoftwareLink, port1=FABRIC_PORT, port2=FABRIC_PORT)
         for number in range(hypervisors * instances):
             host = self.addHost(f"vm{number + 1}", cls=Instance, ip=None)

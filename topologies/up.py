@@ -13,7 +13,7 @@ from pathlib import Path
 from topologies import command, layout
 from topologies.cloud import Cloud, Plan
 from topologies.errors import LabError
-from topologies.interrupts import Interrupts
+from topologies.interrupts import Interrupted, Interrupts
 
 PROG = "scripts/up"
 API_PORT = 8773
@@ -47,13 +47,16 @@ def _up(options: Namespace, interrupts: Interrupts) -> int:
         first, last = options.public_range
         plan = Plan(options.name, state, options.hypervisors, options.api_port, first, last)
         cloud = Cloud(plan, lambda text: _say(f"  {text}"), interrupts.check)
+        _say("Building the cloud")
         try:
-            _say("Building the cloud")
             cloud.start()
+            command.forget_earlier(state)
             _introduce(cloud)
             _keep_running(cloud, interrupts)
-        finally:
+        except Interrupted:
             _say("Taking the cloud down")
+            raise
+        finally:
             with interrupts.ignored():
                 cloud.close()
     return 0

@@ -26,7 +26,7 @@ from topologies.oracle import DENIED, OUTSIDE, Sender, Service, Verdict
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _PATIENCE = 20.0
 _BROADCAST = "ff:ff:ff:ff:ff:ff"
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+_PORTED = {6: "tcp", 17: "udp"}
 _CLIENT_PORT = 40000
 _ECHO, _ECHO_REPLY = 8, 0
 
@@ -43,8 +43,7 @@ class Unixctl:
 
     def ask(self, command: str, *parameters: str) -> str:
         """The answer to a command; raises :class:`LabError` with the daemon's words when it refuses."""
-        request = {"id": 0, "method": command, "params": parameters}
-        self._peer.sendall(json.dumps(request).encode())
+        self._peer.sendall(json.dumps({"id": 0, "method": command, "params": parameters}).encode())
         reply = self._reply()
         if reply["error"] is not None:
             raise LabError(f"{command} {' '.join(parameters)}: {str(reply['error']).strip()}")
@@ -204,14 +203,13 @@ class _Trip:
 
     def transport(self) -> str:
         service = self.service
-        name = _PROTOCOLS.get(service.protocol, f"ip,nw_proto={service.protocol}")
         if service.protocol == 1:
-            return f"{name},icmp_type={service.port},icmp_code={service.code}"
-        if service.protocol not in _PROTOCOLS:
-            return name
-        here, there = _CLIENT_PORT, service.port
-        source, destination = (here, there) if self.state == "new" else (there, here)
-        return f"{name},{name}_src={source},{name}_dst={destination}"
+            return f"icmp,icmp_type={service.port},icmp_code={service.code}"
+        name = _PORTED.get(service.protocol)
+        if name is None:
+            return f"ip,nw_proto={service.protocol}"
+        ends = (_CLIENT_PORT, service.port) if self.state == "new" else (service.port, _CLIENT_PORT)
+        return f"{name},{name}_src={ends[0]},{name}_dst={ends[1]}"
 
 
 class TraceError(AssertionError):
@@ -220,7 +218,7 @@ class TraceError(AssertionError):
 
 @dataclass(slots=True)
 class Tracer:
-    """Follows packets through the bridges of ``switch``; make a new one (or :meth:`forget`) when flows changed."""
+    """Follows packets through the bridges of ``switch``; remembers ARP, so make a new one when flows have changed."""
 
     switch: DummySwitch
     wiring: Wiring
@@ -228,11 +226,6 @@ class Tracer:
     _ports: dict[str, dict[int, int]] = field(default_factory=dict)
     _holders: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     _neighbours: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
-
-    def forget(self) -> None:
-        """Forget what ARP has told."""
-        self._holders.clear()
-        self._neighbours.clear()
 
     def verdict(self, sender: Sender, destination: str, service: Service) -> Verdict:
         """What becomes of the first packet of a connection; raises :class:`TraceError`."""
@@ -260,8 +253,7 @@ class Tracer:
 
     def inject(self, host: str, ofport: int, frame: str) -> list[int]:
         """Where a raw frame (fields as ``ofproto/trace`` reads them) that enters by ``ofport`` goes."""
-        outputs, _ = self._trace(host, f"in_port={ofport},{frame}", "new")
-        return outputs
+        return self._trace(host, f"in_port={ofport},{frame}", "new")[0]
 
     # The ways of a packet.
 
@@ -385,7 +377,7 @@ _FLOWS = re.compile(r"^(?:Final flow|Flow): (.*)$", re.MULTILINE)
 
 def _final_flow(text: str) -> str:
     """The packet after the last action of the last lap ("unchanged" = as the lap began)."""
-    return [flow for flow in _FLOWS.findall(text) if flow != "unchanged"][-1]
+    return str([flow for flow in _FLOWS.findall(text) if flow != "unchanged"][-1])
 
 
 def _outputs(actions: str) -> Iterator[int]:
