@@ -171,8 +171,8 @@ TABLES: dict[int, Table] = {
         _table(
             INGRESS_TRACK,
             "INGRESS_TRACK",
-            "Looks the connection up in the zone of the destination port.  What was sent to an elastic IP and claims to "
-            "come from inside the VPC is forged, and dropped.",
+            "Looks the connection up in the zone of the destination port.  What was sent to an elastic IP and claims "
+            "to come from inside the VPC is forged, and dropped.",
             (f.ETH_TYPE, f.METADATA, f.REG6, f.IPV4_SRC),
             INGRESS_STATE,
         ),

@@ -18,7 +18,6 @@ from econe_api.store.errors import StoreError
 from topologies.errors import LabError
 from topologies.interrupts import Interrupted, Interrupts
 
-
 _SCRATCH = "-state-"
 
 

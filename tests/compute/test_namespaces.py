@@ -131,6 +131,36 @@ def test_failed_launch_says_why_and_leaves_nothing(lab: Lab, backend: NamespaceB
     assert lab.hypervisor("h1").vsctl("list-ports", "br-int") == "fab0\n"
 
 
+def test_instance_without_interfaces_runs_alone(lab: Lab, backend: NamespaceBackend) -> None:
+    backend.launch(LaunchSpec("i-0a", "h1", "ami-1", "t2.micro", None, ()))
+    assert backend.list()["i-0a"].state is Condition.RUNNING
+    assert lab.run("i-0a", "curl", "-s", "http://127.0.0.1/").stdout == "i-0a 127.0.0.1\n"
+
+
+def test_port_that_the_switch_does_not_take_is_a_failed_launch(
+    lab: Lab, backend: NamespaceBackend, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NamespaceBackend, "_wire", lambda *_: None)  # no device behind the port
+    with pytest.raises(LaunchFailedError, match="got no port number"):
+        backend.launch(spec("h1", 53))
+    assert lab.hypervisor("h1").vsctl("list-ports", "br-int") == "fab0\n"
+
+
+def test_instance_that_does_not_end_is_tried_again_later(
+    backend: NamespaceBackend, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = spec("h1", 54)
+    backend.launch(wanted)
+
+    def refuse(*_: object) -> None:
+        raise netns.CommandError(["kill", "-9", "1"], "still there")
+
+    with monkeypatch.context() as patch, pytest.raises(BackendUnavailableError, match="kill -9 1: still there"):
+        patch.setattr(netns, "end_processes", refuse)
+        backend.terminate(wanted.instance_id, "h1")
+    assert wanted.instance_id in backend.list()
+
+
 def test_guest_that_cannot_start_is_a_failed_launch(
     backend: NamespaceBackend, spec: Spec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -220,5 +250,8 @@ def test_commands_name_themselves_when_they_fail(tmp_path: Path) -> None:
     assert said("false") == "false: exit status 1"
     assert said("sleep", "10", timeout=0.05) == "sleep 10: not done within 0.05 s"
     assert said(str(tmp_path / "absent")).endswith("absent: No such file or directory")
+    for lines in (["link set lo up", "link set nope up"], ["address add 1.2.3.4.5/24 dev lo"]):
+        with pytest.raises(netns.CommandError, match=r"nope up: .*nope|1\.2\.3\.4\.5"):
+            netns.ip_batch(lines)
     assert netns.processes(["no-such-namespace"]) == {}
     netns.delete(["no-such-namespace"])

@@ -200,6 +200,65 @@ def _questions(state, seed, count):
             yield sender, destination, rng.choice(services)
 
 
+def _rule(name, protocol, first, last, remote, *, egress=False):
+    cidr, group = (remote, None) if "/" in remote else (None, remote)
+    return RuleRecord(f"sgr-{name}", egress, protocol, first, last, cidr, group)
+
+
+def _group(key, number, vpc, *rules):
+    return GroupRecord(key, number, vpc, key, (_rule(f"{key}-out", -1, None, None, "0.0.0.0/0", egress=True), *rules))
+
+
+@pytest.fixture(scope="session")
+def small_cloud():
+    """Two VPCs with the same addresses on three hosts: a web server, its client, a database, and a stranger.
+
+    ======  ======  ===========  ==============  ==============
+    eni     host    address      elastic IP      groups
+    ======  ======  ===========  ==============  ==============
+    eni-0   hv1     10.0.1.10    203.0.113.10    web
+    eni-1   hv1     10.0.2.11    203.0.113.11    client
+    eni-2   hv2     10.0.1.12                    database
+    eni-3   hv2     10.0.1.10    203.0.113.13    other (vpc-2)
+    eni-4   hv3     10.0.1.14                    silent
+    eni-5   (none)  10.0.1.15    203.0.113.15    web
+    ======  ======  ===========  ==============  ==============
+    """
+    web = _group("sg-web", 10, "vpc-1", _rule("1", 6, 80, 81, "0.0.0.0/0"), _rule("2", 1, 8, -1, "sg-client"))
+    client = _group("sg-client", 11, "vpc-1", _rule("3", 17, 53, 53, "203.0.113.10/32"))
+    database = _group("sg-database", 12, "vpc-1", _rule("4", 6, 5432, 5432, "sg-web"))
+    other = _group("sg-other", 20, "vpc-2", _rule("5", -1, None, None, "sg-other"), _rule("6", 6, 22, 22, "0.0.0.0/0"))
+    groups = (web, client, database, other, GroupRecord("sg-silent", 13, "vpc-1", "sg-silent", ()))
+    plugged = [
+        ("vpc-1", "subnet-1", "10.0.1.10", "sg-web"),
+        ("vpc-1", "subnet-2", "10.0.2.11", "sg-client"),
+        ("vpc-1", "subnet-1", "10.0.1.12", "sg-database"),
+        ("vpc-2", "subnet-3", "10.0.1.10", "sg-other"),
+        ("vpc-1", "subnet-1", "10.0.1.14", "sg-silent"),
+        ("vpc-1", "subnet-1", "10.0.1.15", "sg-web"),
+    ]
+    interfaces = [
+        InterfaceRecord(f"eni-{number}", None, vpc, subnet, f"02:00:00:00:01:0{number}", (address,), (group,))
+        for number, (vpc, subnet, address, group) in enumerate(plugged)
+    ]
+    addresses = [
+        AddressRecord(f"203.0.113.1{number}", "public", f"eni-{number}", plugged[number][2]) for number in (0, 1, 3, 5)
+    ]
+    records = (
+        VpcRecord("vpc-1", 1, "10.0.0.0/16", 101),
+        VpcRecord("vpc-2", 2, "10.0.0.0/16", 102),
+        SubnetRecord("subnet-1", "vpc-1", "10.0.1.0/24", "10.0.1.1"),
+        SubnetRecord("subnet-2", "vpc-1", "10.0.2.0/24", "10.0.2.1"),
+        SubnetRecord("subnet-3", "vpc-2", "10.0.1.0/24", "10.0.1.1"),
+        PoolRecord("public", "203.0.113.0/24", "203.0.113.1", ROUTER_MAC),
+        *groups,
+        *interfaces,
+        *addresses,
+    )
+    hosts = {"eni-0": "hv1", "eni-1": "hv1", "eni-2": "hv2", "eni-3": "hv2", "eni-4": "hv3"}
+    return State(records, hosts, frozenset(HOSTS), frozenset(HOSTS))
+
+
 @pytest.fixture(scope="session")
 def random_states():
     """A Hypothesis strategy of clouds."""

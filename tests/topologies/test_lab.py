@@ -95,9 +95,10 @@ def test_fabric_passes_tagged_frames(lab: Lab) -> None:
         switch.vsctl("add-port", "br-int", "in0", "tag=101", "--", "set", "Interface", "in0", "type=internal")
         netns.ip_batch([f"address add 192.0.2.{number}/24 dev in0", "link set in0 up"], lab.netns(host))
         netns.checksum_in_software(lab.netns(host), "in0")
+    lab.popen("h1", "ping", "-qi0.1", "192.0.2.2", stdout=subprocess.DEVNULL)
     capture = lab.popen("fab", "tcpdump", "-eni", "br0", "-c1", "vlan", "101", stdout=subprocess.PIPE)
-    _until(lambda: lab.run("h1", "ping", "-c1", "-W1", "192.0.2.2").returncode == 0)
     assert b"vlan 101" in capture.communicate(timeout=10)[0]
+    _until(lambda: lab.run("h1", "ping", "-c1", "-W1", "192.0.2.2").returncode == 0)
 
 
 def test_router_keeps_its_mac(lab: Lab) -> None:
@@ -262,3 +263,45 @@ def test_machine_that_cannot_hold_a_lab_is_named(name: str, tmp_path: Path, monk
     with monkeypatch.context() as patch, pytest.raises(LabError, match="not installed: /nonexistent"):
         patch.setattr(ovs, "SCHEMA", Path("/nonexistent"))
         lab.build()
+
+
+def test_tools_and_daemons_that_fail_are_named(lab: Lab) -> None:
+    switch = lab.hypervisor("h1")
+    with pytest.raises(LabError, match=r"ovs-ofctl .* dump-flows br-int: .*br-int is not a bridge"):
+        switch.ofctl("dump-flows", "br-int")
+    switch.stop()
+    with pytest.raises(LabError, match="ovs-vswitchd of h1 does not answer version"):
+        switch.unixctl("version")
+    (switch.rundir / "conf.db").write_text("this is no database")
+    with pytest.raises(LabError, match=r"ovsdb-server .*conf\.db"):
+        switch.start()
+
+
+def test_built_lab_is_not_built_again(lab: Lab) -> None:
+    with pytest.raises(LabError, match="is built already"):
+        lab.build()
+    assert lab.run("out", "ping", "-c1", "-W2", layout.GATEWAY_IP).returncode == 0
+
+
+def test_long_answers_of_the_switch_come_whole(lab: Lab) -> None:
+    switch = lab.hypervisor("h1")
+    listed = switch.unixctl("vlog/list") + switch.unixctl("coverage/show") + switch.unixctl("list-commands")
+    assert "ofproto/trace" in listed
+    switch.vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=netdev")
+    (switch.rundir / "flows").write_text("".join(f"priority={n},udp,tp_dst={n},actions=drop\n" for n in range(1, 3000)))
+    switch.ofctl("add-flows", "br-int", str(switch.rundir / "flows"))
+    dumped = switch.unixctl("bridge/dump-flows", "br-int")
+    assert dumped.count("tp_dst=") == 2999
+
+
+def test_close_goes_on_after_a_failed_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(name, 1, tmp_path / "state").build()
+
+    def refuse(*_: object) -> None:
+        raise netns.CommandError(["kill"], "still there")
+
+    with monkeypatch.context() as patch, pytest.raises(LabError, match=f"closing lab {name}: kill: still there"):
+        patch.setattr(Lab, "_end_switches", refuse)
+        lab.close()
+    assert netns.namespaces(f"{name}-") == []
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,266 @@
+"""Whatever happened, in whatever order: what is kept up to date equals what is built from scratch."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from controller.bindings import Binding, HostPorts
+from controller.desired import Desired
+from controller.world import World
+from econe_api.store.records import (
+    AddressRecord,
+    Batch,
+    Change,
+    GroupRecord,
+    InterfaceRecord,
+    Kind,
+    PoolRecord,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
+from flowrules import tables
+from flowrules.addresses import mac_to_int
+
+EXAMPLES = int(os.environ.get("SLUICE_WORLD_EXAMPLES", "150"))
+STEPS = int(os.environ.get("SLUICE_WORLD_STEPS", "40"))
+
+HOSTS = ("hv1", "hv2", "hv3")
+VPCS = {"vpc-1": 1, "vpc-2": 2}
+SUBNETS = {"subnet-11": "vpc-1", "subnet-12": "vpc-1", "subnet-21": "vpc-2"}
+GROUPS = {"sg-11": "vpc-1", "sg-12": "vpc-1", "sg-13": "vpc-1", "sg-21": "vpc-2", "sg-22": "vpc-2"}
+INTERFACES = tuple(f"eni-{number}" for number in range(6))
+PUBLIC = tuple(f"203.0.113.{number}" for number in (10, 11, 12))
+POOLS = ("public", "other")
+CIDRS = ("0.0.0.0/0", "10.0.0.0/16", "198.51.100.0/24")
+OFPORTS = (10, 11, 12)
+#: Revision of the worlds that are built at once.
+SCRATCH = -1
+#: Dependants come first when things go and last when they come.
+ORDER = (Kind.VPC, Kind.SUBNET, Kind.POOL, Kind.GROUP, Kind.INTERFACE, Kind.ADDRESS)
+
+services = st.sampled_from([(-1, None, None), (6, 80, 80), (6, 22, 443), (17, 53, 53), (1, 8, -1), (47, None, None)])
+
+
+def scratch(records, bindings):
+    """A world that was told the end state once, and its bridges."""
+    world = World()
+    changes = [Change(kind, key, record) for (kind, key), record in records.items()]
+    world.revision = SCRATCH
+    world.apply(Batch(SCRATCH, full=True, changes=tuple(changes)))
+    for host, ports in bindings.items():
+        world.bind(host, ports)
+    return world, {host: everything(world, host) for host in HOSTS}
+
+
+def everything(world, host):
+    desired = Desired(host)
+    desired.update(world.index, set(world.keys(host)))
+    return desired
+
+
+class Histories(RuleBasedStateMachine):
+    """Records come, change and go; agents report; batches carry one or many changes, in any order, or everything."""
+
+    def __init__(self):
+        super().__init__()
+        self.world = World()
+        self.desired = {host: Desired(host) for host in HOSTS}
+        self.told = {}  # what the world has been told, by (kind, key)
+        self.records = {}  # what the store holds
+        self.bindings = {}
+        self.revision = 0
+
+    # What the store does.
+
+    def put(self, kind, key, record):
+        if record is None:
+            self.records.pop((kind, key), None)
+        else:
+            self.records[kind, key] = record
+
+    @initialize()
+    def start(self):
+        for key, number in VPCS.items():
+            self.put(Kind.VPC, key, VpcRecord(key, number, "10.0.0.0/16", 100 + number))
+        for key, vpc in SUBNETS.items():
+            network = f"10.0.{key[-1]}"
+            self.put(Kind.SUBNET, key, SubnetRecord(key, vpc, f"{network}.0/24", f"{network}.1"))
+        for key in POOLS:
+            self.put(Kind.POOL, key, PoolRecord(key, "203.0.113.0/24", "203.0.113.1", "02:00:00:00:00:fe"))
+        for number, (key, vpc) in enumerate(GROUPS.items(), 10):
+            self.put(Kind.GROUP, key, GroupRecord(key, number, vpc, key, ()))
+
+    @rule(key=st.sampled_from(sorted(VPCS)), vlan=st.sampled_from([None, 0, 101, 102]))
+    def vpc(self, key, vlan):
+        # Tags are one VPC's own; on a flat fabric there are none.
+        number = VPCS[key]
+        record = None if vlan is None else VpcRecord(key, number, "10.0.0.0/16", 0 if vlan == 0 else 100 + number)
+        self.put(Kind.VPC, key, record)
+
+    @rule(key=st.sampled_from(sorted(SUBNETS)), there=st.booleans(), gateway=st.sampled_from([1, 2]))
+    def subnet(self, key, there, gateway):
+        network = f"10.0.{key[-1]}"
+        record = SubnetRecord(key, SUBNETS[key], f"{network}.0/24", f"{network}.{gateway}")
+        self.put(Kind.SUBNET, key, record if there else None)
+
+    @rule(key=st.sampled_from(POOLS), mac=st.sampled_from([None, "02:00:00:00:00:fe", "02:00:00:00:00:ff"]))
+    def pool(self, key, mac):
+        record = PoolRecord(key, "203.0.113.0/24", "203.0.113.1", mac) if mac else None
+        self.put(Kind.POOL, key, record)
+
+    @rule(
+        key=st.sampled_from(INTERFACES),
+        subnet=st.sampled_from(sorted(SUBNETS)),
+        numbers=st.lists(st.integers(10, 13), min_size=1, max_size=2, unique=True),
+        groups=st.lists(st.sampled_from(sorted(GROUPS)), max_size=3, unique=True),
+        other_mac=st.booleans(),
+    )
+    def interface(self, key, subnet, numbers, groups, other_mac):
+        vpc = SUBNETS[subnet]
+        mine = {f"10.0.{subnet[-1]}.{number}" for number in numbers}
+        others = (record for (kind, _), record in self.records.items() if kind is Kind.INTERFACE)
+        taken = {address for other in others if other.vpc == vpc and other.id != key for address in other.addresses}
+        groups = tuple(group for group in groups if GROUPS[group] == vpc)
+        free = tuple(sorted(mine - taken))
+        if free:
+            mac = f"02:00:00:00:{2 if other_mac else 1:02x}:{INTERFACES.index(key):02x}"
+            self.put(Kind.INTERFACE, key, InterfaceRecord(key, None, vpc, subnet, mac, free, groups))
+
+    @rule(key=st.sampled_from(INTERFACES))
+    def interface_gone(self, key):
+        self.put(Kind.INTERFACE, key, None)
+
+    @rule(
+        key=st.sampled_from(sorted(GROUPS)),
+        rules=st.none()
+        | st.lists(st.tuples(st.booleans(), services, st.sampled_from([*CIDRS, *GROUPS])), max_size=4, unique=True),
+        renumbered=st.booleans(),
+    )
+    def group(self, key, rules, renumbered):
+        if rules is None:
+            self.put(Kind.GROUP, key, None)
+            return
+        number = 10 + sorted(GROUPS).index(key) + (100 if renumbered else 0)
+        records = []
+        for egress, service, remote in rules:
+            cidr, group = (remote, None) if "/" in remote else (None, remote)
+            if group is None or GROUPS[group] == GROUPS[key]:
+                records.append(RuleRecord(f"sgr-{len(records)}", egress, *service, cidr, group))
+        self.put(Kind.GROUP, key, GroupRecord(key, number, GROUPS[key], key, tuple(records)))
+
+    @rule(
+        key=st.sampled_from(PUBLIC),
+        pool=st.sampled_from(POOLS),
+        holder=st.none() | st.tuples(st.sampled_from(INTERFACES), st.integers(0, 1)),
+    )
+    def address(self, key, pool, holder):
+        interface = self.records.get((Kind.INTERFACE, holder[0])) if holder else None
+        if interface is None:
+            self.put(Kind.ADDRESS, key, None)
+            return
+        private = interface.addresses[holder[1] % len(interface.addresses)]
+        self.put(Kind.ADDRESS, key, AddressRecord(key, pool, interface.id, private))
+        for (kind, other), record in list(self.records.items()):
+            # A private address has one elastic IP: another one that stood for it ends.
+            if kind is Kind.ADDRESS and other != key and (record.interface, record.private_ip) == (holder[0], private):
+                self.put(kind, other, None)
+
+    # What reaches the controller.
+
+    def take(self, dirty):
+        for host, keys in dirty.items():
+            self.desired[host].update(self.world.index, keys)
+
+    @rule(full=st.sampled_from([False, False, False, True]), order=st.randoms(use_true_random=False))
+    def batch(self, full, order):
+        self.revision += 1
+        keys = set(self.records) if full else set(self.records) | set(self.told)
+        changes = [
+            Change(*key, self.records.get(key))
+            for key in sorted(keys)
+            if full or self.records.get(key) != self.told.get(key) or order.random() < 0.1
+        ]
+        order.shuffle(changes)
+        self.take(self.world.apply(Batch(self.revision, full, tuple(changes))))
+        self.told = dict(self.records)
+
+    @rule(
+        host=st.sampled_from(HOSTS),
+        plugged=st.lists(st.sampled_from(INTERFACES), max_size=3, unique=True),
+        ports=st.permutations(OFPORTS),
+        wrong_mac=st.booleans(),
+        uplink=st.sampled_from([1, 1, 3, None]),
+        fabric=st.sampled_from([2, 2, 4, None]),
+    )
+    def agent(self, host, plugged, ports, wrong_mac, uplink, fabric):
+        bindings = {}
+        for key, ofport in zip(plugged, ports, strict=False):
+            record = self.records.get((Kind.INTERFACE, key))
+            mac = mac_to_int(record.mac) if record and not wrong_mac else 1
+            bindings[key] = Binding(ofport, mac)
+        self.bind(host, HostPorts(HOSTS.index(host) + 1, "br-int", uplink, fabric, bindings))
+
+    @rule(host=st.sampled_from(HOSTS))
+    def agent_gone_for_good(self, host):
+        self.bind(host, None)
+
+    def bind(self, host, ports):
+        self.take(self.world.bind(host, ports))
+        self.bindings.pop(host, None)
+        if ports is not None:
+            self.bindings[host] = ports
+
+    # What must hold.
+
+    @invariant()
+    def equals_one_from_scratch(self):
+        world, fresh = scratch(self.told, self.bindings)
+        for host in HOSTS:
+            assert self.desired[host].intents() == fresh[host].intents(), host
+            assert self.desired[host].flows == fresh[host].flows, host
+            assert self.desired[host].problems == fresh[host].problems == {}, host
+            assert set(self.world.keys(host)) == set(world.keys(host)), host
+            for flow in self.desired[host].flows.values():
+                tables.check(flow)
+
+
+def test_histories():
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "mark", ["_mark_memberships", "_mark_elastic", "_mark_port", "_forgotten", "_vpc_keys", "_group_keys", "_port_keys"]
+)
+def test_a_forgotten_mark_is_found(monkeypatch, mark):
+    """The histories are able to fail: without any one kind of mark they do."""
+    original = getattr(World, mark)
+
+    def careless(world, *arguments):
+        # The reference is built without any marks, by asking for all there is.
+        return original(world, *arguments) if world.revision == SCRATCH else ()
+
+    monkeypatch.setattr(World, mark, careless)
+    quick = settings(
+        max_examples=300,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Histories, settings=quick)
