@@ -3,24 +3,32 @@
 Ryu 4.34 is the last of its line.  On Python 3.11 its own ``ryu-manager`` cannot start, because ``ryu.app.wsgi`` imports
 a name that Eventlet has since removed; :func:`ryu_manager`, which the installation puts in its place, gives it that
 name and safer defaults, and runs it.
+
+SIGTERM and SIGINT end it in order, with status 0.
 """
 
 from __future__ import annotations
 
-import errno
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+APP = "controller.app"
 _OPENFLOW_PORT = 6653  # IANA's OpenFlow port
+_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]  # as ryu.cmd.manager has it
+
+
+class _AskedToEnd(BaseException):
+    """Goes through Ryu's main loop; no Exception, so that nobody on the way takes it for a fault."""
 
 
 def main() -> int:
     """Run Sluice's application under Ryu; takes ryu-manager's flags and ``--sluice-config FILE``."""
     arguments = sys.argv[1:]
-    return _run([*arguments, "controller.app"] if "controller.app" not in arguments else arguments)
+    return _run(arguments if APP in arguments else [*arguments, APP])
 
 
 def ryu_manager() -> int:
@@ -29,33 +37,41 @@ def ryu_manager() -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    manager = _prepare()
-    from channel.frames import FrameError
-    from controller.request_server import SocketTakenError
+    manager = _prepare(arguments)
+    from oslo_config import cfg
+    from ryu.base.app_manager import AppManager
+
+    from controller.doors import DoorError
     from econe_api.config import ConfigError
 
-    arguments = _take_config(arguments)
     try:
-        _check_port(manager, arguments)
+        is_ours = _look_ahead(manager.CONF, arguments)
+        _end_when_asked()
         manager.main(args=list(arguments), prog="ryu-manager")
-    except (ConfigError, SocketTakenError, FrameError) as error:
-        return _complain(str(error))
-    except OSError as error:
-        return _complain(
-            f"{error.strerror or error} ({error.filename or 'a listening address'}): is another controller running?"
-        )
-    return 0
+    except _AskedToEnd:
+        AppManager.get_instance().close()  # Ryu has done so, unless it was still about to start them
+        return 0
+    except (cfg.Error, ConfigError, DoorError) as error:
+        return _complain(" ".join(str(error).split()))
+    # An application of Ryu's may come to its end; the controller does so only when it cannot listen, and Ryu logs why.
+    return _complain("OpenFlow cannot be served; the cause is above") if is_ours else 0
 
 
-def _prepare() -> Any:
+def _prepare(arguments: Sequence[str]) -> Any:
     """Import ryu.cmd.manager with what it misses, and set the defaults that Ryu should have had."""
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    import eventlet
+
+    # Before anything makes a lock: Ryu itself would do it later, and leave locks behind that are none of Eventlet's.
+    eventlet.monkey_patch(thread="--enable-debugger" not in arguments)
     import eventlet.wsgi
 
     if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
         eventlet.wsgi.ALREADY_HANDLED = object()
+    from oslo_config import cfg
     from ryu.cmd import manager
 
+    manager.CONF.register_cli_opt(cfg.StrOpt("sluice-config", help="Sluice's configuration (default: $SLUICE_CONFIG)"))
     defaults = {
         "ofp_listen_host": "127.0.0.1",  # OpenFlow without TLS has no business on other addresses by default
         "ofp_tcp_listen_port": _OPENFLOW_PORT,
@@ -67,40 +83,47 @@ def _prepare() -> Any:
     return manager
 
 
-def _take_config(arguments: Sequence[str]) -> list[str]:
-    """``--sluice-config FILE`` becomes the environment variable that every part of the control plane reads."""
-    rest: list[str] = []
-    pending = False
-    for argument in arguments:
-        if pending:
-            os.environ["SLUICE_CONFIG"] = argument
-            pending = False
-        elif argument == "--sluice-config":
-            pending = True
-        elif argument.startswith("--sluice-config="):
-            os.environ["SLUICE_CONFIG"] = argument.partition("=")[2]
-        else:
-            rest.append(argument)
-    return rest
+def _look_ahead(conf: Any, arguments: Sequence[str]) -> bool:
+    """See that what is to be opened can be; return whether Sluice's application is among those to run.
+
+    Ryu listens in a green thread whose failure is a trace in the log and nothing else.
+    """
+    from controller import doors
+    from econe_api.config import load
+
+    files = [name for name in _CONFIG_FILES if os.access(name, os.R_OK)]
+    conf(args=list(arguments), prog="ryu-manager", project="ryu", default_config_files=files)
+    if conf.sluice_config is not None:
+        os.environ["SLUICE_CONFIG"] = conf.sluice_config  # what every part of the control plane reads
+    port = conf.ofp_ssl_listen_port if conf.ctl_privkey and conf.ctl_cert else conf.ofp_tcp_listen_port
+    is_ours = any(APP in names.split(",") for names in [*conf.app_lists, *conf.app])
+    if is_ours:
+        doors.check(load(None))
+    doors.check_port(conf.ofp_listen_host, port, "OpenFlow address", "choose another with --ofp-tcp-listen-port")
+    return is_ours
 
 
-def _check_port(manager: Any, arguments: Sequence[str]) -> None:
-    """Ryu listens in a green thread whose failure nobody would see; look before."""
-    import socket
+def _end_when_asked() -> None:
+    """Have SIGTERM and SIGINT end the main greenlet.
 
-    conf = manager.CONF
-    conf(args=list(arguments), prog="ryu-manager", project="ryu", default_config_files=[])
-    host, port = conf.ofp_listen_host, conf.ofp_ssl_listen_port if conf.ctl_privkey else conf.ofp_tcp_listen_port
-    conf.clear()
-    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-    except OSError as error:
-        cause = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise OSError(error.errno, f"OpenFlow address {host}:{port} {cause}") from error
-    finally:
-        probe.close()
+    The handler itself may run in the middle of anything; it only makes a pipe readable, which a greenlet waits for.
+    """
+    import eventlet
+    from eventlet import hubs
+
+    main = eventlet.getcurrent()
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+
+    def wait() -> None:
+        hubs.trampoline(reading, read=True)
+        eventlet.kill(main, _AskedToEnd)
+
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+    eventlet.spawn(wait)
 
 
 def _complain(line: str) -> int:

@@ -13,6 +13,7 @@ from eventlet.timeout import Timeout
 from channel.frames import FrameError, FrameReader, pack
 from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
+from controller.doors import family
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class AgentServer:
         host, _, port = address.rpartition(":")
         self._composer = composer
         self._numbers = count(1)
-        self._listener = eventlet.listen((host, int(port)), reuse_addr=True)
+        # Eventlet would let a second controller share the port, and half of the agents would go to each.
+        self._listener = eventlet.listen((host.strip("[]"), int(port)), family=family(host), reuse_port=False)
 
     def serve_forever(self) -> None:
         """Accept until the process ends."""

@@ -45,16 +45,20 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._agents = AgentServer(self._composer, config.controller.agent_listen)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke)
+        self._services: list[Any] = []
         wire.install()
 
     def start(self) -> None:
         """Begin to serve."""
         super().start()
         for service in (self._feed.run, self._agents.serve_forever, self._requests.serve_forever):
-            eventlet.spawn(_vital, service)
+            self._services.append(eventlet.spawn(_vital, service))
 
     def stop(self) -> None:
-        """End everything that was started."""
+        """End everything that was started; the switches keep their flows."""
+        for service in self._services:
+            service.kill()
+        self._requests.close()
         self._composer.close()
         self._feed.stop()
         super().stop()

@@ -28,6 +28,7 @@ from econe_api.store.records import (
 LOG = logging.getLogger(__name__)
 
 _RETRY = 1.0
+_PATIENCE = 1.0
 _RECORDS: dict[Kind, type[Any]] = {
     Kind.VPC: VpcRecord,
     Kind.SUBNET: SubnetRecord,
@@ -88,7 +89,11 @@ class FeedFollower:
         if reader is not None:
             reader.stdin.close()
             reader.stdout.close()
-            reader.wait()
+            try:
+                reader.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:  # it waits for a database that does not answer
+                reader.kill()
+                reader.wait()
 
     def _read(self, source: int) -> None:
         frames = FrameReader()

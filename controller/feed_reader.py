@@ -12,18 +12,21 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from channel.frames import pack
 from econe_api.config import Config, ConfigError, load
-from econe_api.store.engine import create_schema, make_engine
+from econe_api.store.engine import check_schema, make_engine
 from econe_api.store.errors import StoreError
 from econe_api.store.feed import Feed
 from econe_api.store.records import Batch
 
 POLL = 0.5
+#: Seconds that a look waits for somebody else's lock.
+PATIENCE = 5.0
 #: Changes per frame; a first snapshot of a big cloud comes in several.
 _PER_FRAME = 5_000
 
@@ -36,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the controller, which closes our standard input
     try:
         _follow(load(options.config))
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that the caller reads
         return 1
     except BrokenPipeError:
@@ -44,17 +47,47 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Source:
+    """A database that may go and come back; it is never made here.
+
+    An empty database in the place of the cloud's would mean "forget everything" to whoever follows it.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._engine = make_engine(database, PATIENCE)
+        self._feed: Feed | None = None
+        self._file: tuple[int, int] | None = None
+
+    def read(self, revision: int | None) -> Batch:
+        """Return what has changed since ``revision``, None = everything; raises StoreError."""
+        file = self._identity()
+        if self._feed is None or file != self._file:
+            # Open connections would go on reading an SQLite file that has been deleted or replaced.
+            self._engine.dispose()
+            self._feed = None
+            check_schema(self._engine)
+            self._feed, self._file = Feed(self._engine), file
+            return self._feed.snapshot()
+        return self._feed.snapshot() if revision is None else self._feed.since(revision)
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Device and inode of an SQLite file; None when it is not there, and for a database behind a server."""
+        if self._engine.dialect.name != "sqlite":
+            return None
+        try:
+            found = Path(str(self._engine.url.database)).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 def _follow(config: Config) -> None:
-    feed: Feed | None = None
+    source = _Source(config.database)
     revision: int | None = None
     problem: str | None = None
     while True:
         try:
-            if feed is None:
-                engine = make_engine(config.database)
-                create_schema(engine)
-                feed = Feed(engine)
-            batch = feed.snapshot() if revision is None else feed.since(revision)
+            batch = source.read(revision)
         except (StoreError, OSError) as error:
             text = f"the store cannot be read: {str(error).splitlines()[0]}"
             if text != problem:
@@ -62,7 +95,8 @@ def _follow(config: Config) -> None:
             problem = text
         else:
             if problem is not None or revision is None or batch.full or batch.revision != revision:
-                _write_batch(batch)
+                for message in messages(batch):
+                    _write(message)
             revision, problem = batch.revision, None
         if not _wait():
             return
@@ -74,21 +108,19 @@ def _wait() -> bool:
     return not readable or bool(os.read(0, 65536))
 
 
-def _write_batch(batch: Batch) -> None:
+def messages(batch: Batch, per_frame: int = _PER_FRAME) -> Iterator[dict[str, Any]]:
+    """Yield ``batch`` as messages of at most ``per_frame`` changes; controller.feed_follower reads them."""
     changes = batch.changes
-    pieces = range(0, max(len(changes), 1), _PER_FRAME)
-    for start in pieces:
-        part = changes[start : start + _PER_FRAME]
-        _write(
-            {
-                "revision": batch.revision,
-                "full": batch.full,
-                "last": start + _PER_FRAME >= len(changes),
-                "changes": [
-                    [change.kind.value, change.key, asdict(change.record) if change.record else None] for change in part
-                ],
-            }
-        )
+    for start in range(0, max(len(changes), 1), per_frame):
+        part = changes[start : start + per_frame]
+        yield {
+            "revision": batch.revision,
+            "full": batch.full,
+            "last": start + per_frame >= len(changes),
+            "changes": [
+                [change.kind.value, change.key, asdict(change.record) if change.record else None] for change in part
+            ],
+        }
 
 
 def _write(message: dict[str, Any]) -> None:

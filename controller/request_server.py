@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -13,7 +14,9 @@ from eventlet.green import socket
 from eventlet.timeout import Timeout
 
 from channel.frames import FrameError, FrameReader, pack
+from controller import doors
 from controller.composer import Composer
+from controller.doors import DoorError
 
 LOG = logging.getLogger(__name__)
 
@@ -22,21 +25,29 @@ _LONGEST_WAIT = 60.0
 _MAX_REQUESTS = 1024
 
 
-class SocketTakenError(Exception):
-    """Another controller answers on the socket."""
-
-
 class RequestServer:
-    """Serves ``installed`` and ``status``; ``hint`` is told of every revision that somebody asks for."""
+    """Serves ``installed`` and ``status``; ``hint`` is told of every revision that somebody asks for.
+
+    Raises :class:`controller.doors.DoorError` when it cannot listen at ``path``.
+    """
 
     def __init__(self, composer: Composer, path: Path, hint: Callable[[int], None]) -> None:
         self._composer = composer
         self._hint = hint
+        self._path = path
         self._listener = _listen(path)
+        self._inode = path.stat().st_ino
 
     def serve_forever(self) -> None:
         """Accept until the process ends."""
         eventlet.serve(self._listener, self._talk, concurrency=_MAX_REQUESTS)
+
+    def close(self) -> None:
+        """Stop listening; the socket's file goes, unless it has become somebody else's."""
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
     def _talk(self, peer: Any, _address: Any) -> None:
         reader = FrameReader()
@@ -46,7 +57,12 @@ class RequestServer:
                     data = peer.recv(65536)
                 if not data:
                     return
-                for message in reader.feed(data):
+                try:
+                    messages = reader.feed(data)
+                except FrameError as error:
+                    peer.sendall(pack(_refusal(str(error))))
+                    return
+                for message in messages:
                     peer.sendall(pack(self._answer(message)))
         except (FrameError, OSError, Timeout) as error:
             LOG.debug("request socket: %s", error)
@@ -54,34 +70,30 @@ class RequestServer:
             peer.close()
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        operation = message.get("op")
-        if operation == "status":
-            return {"ok": True, **self._composer.status()}
-        if operation != "installed":
-            return {"ok": False, "error": f"unknown request {operation!r}"}
-        revision, timeout = message.get("revision"), message.get("timeout")
-        if not isinstance(revision, int) or not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST_WAIT:
-            return {"ok": False, "error": f"revision must be an integer and timeout 0 to {_LONGEST_WAIT:g} seconds"}
-        self._hint(revision)
-        installed, lagging = self._composer.wait_installed(revision, timeout)
-        return {"ok": True, "installed": installed, "lagging": lagging}
+        match message:
+            case {"op": "status"}:
+                return {"ok": True, **self._composer.status()}
+            case {"op": "installed", "revision": int() as revision, "timeout": int() | float() as timeout}:
+                if isinstance(revision, bool) or isinstance(timeout, bool) or not 0 <= timeout <= _LONGEST_WAIT:
+                    return _refusal(f"revision must be an integer and timeout 0 to {_LONGEST_WAIT:g} seconds")
+                self._hint(revision)
+                installed, lagging = self._composer.wait_installed(revision, timeout)
+                return {"ok": True, "installed": installed, "lagging": lagging}
+        return _refusal("not a request that the controller knows")
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    return {"ok": False, "error": text}
 
 
 def _listen(path: Path) -> Any:
-    """A listening unix socket; a file left by a dead controller is replaced, a live one's is not."""
-    if path.exists():
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            path.unlink()
-        else:
-            raise SocketTakenError(f"another controller answers on {path}: stop it, or set controller.socket")
-        finally:
-            probe.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return a listening unix socket for its owner alone; a file left by a dead controller is replaced."""
+    doors.check_folder(path)
+    doors.check_socket(path)
     mask = os.umask(0o077)
     try:
         return eventlet.listen(str(path), family=socket.AF_UNIX)
+    except OSError as error:
+        raise DoorError(f"cannot listen at {path} ({error.strerror or error}): set controller.socket") from error
     finally:
         os.umask(mask)

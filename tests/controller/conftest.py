@@ -1,10 +1,13 @@
-"""Ryu's OpenFlow server in this process, behind the guard, and a private Open vSwitch that connects to it."""
+"""Ryu's OpenFlow server in this process, behind the guard; a private Open vSwitch; controllers as processes."""
 
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import eventlet
@@ -20,6 +23,8 @@ from ryu.controller import handler, ofp_handler  # noqa: E402
 from ryu.lib import hub  # noqa: E402
 from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
 
+from channel.client import ChannelError, request  # noqa: E402
+from channel.frames import FrameReader, pack  # noqa: E402
 from controller import wire  # noqa: E402
 from controller.openflow import OpenFlowSession  # noqa: E402
 
@@ -151,3 +156,158 @@ def session(ryu_server, bridge):
     session = OpenFlowSession(ryu_server.wait(ryu_server.ready, "a handshake"))
     yield session
     session.close()
+
+
+def until(condition, seconds=PATIENCE_S, what="the condition"):
+    """Wait for a condition, bounded; return what it says."""
+    deadline = time.monotonic() + seconds
+    while not (seen := condition()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+    return seen
+
+
+class ControllerProcess:
+    """A controller with ports, state and log of its own."""
+
+    def __init__(self, folder, settings=""):
+        self.state = folder / "state"
+        self.socket = self.state / "controller.sock"
+        self.config = folder / "sluice.toml"
+        self.openflow, self.agents = free_port(), free_port()
+        self.log = folder / "controller.log"
+        self.config.write_text(
+            f'state = "{self.state}"\n[controller]\nagent_listen = "127.0.0.1:{self.agents}"\n{settings}'
+        )
+        self.process = None
+
+    @property
+    def flags(self):
+        return ("--ofp-tcp-listen-port", str(self.openflow), "--sluice-config", str(self.config))
+
+    def start(self, command=(sys.executable, "-m", "controller"), flags=None):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *(self.flags if flags is None else flags)], stdout=log, stderr=log, start_new_session=True
+            )
+
+    def status(self):
+        return request(self.socket, {"op": "status"}, 5.0)
+
+    def answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        with contextlib.suppress(ChannelError):
+            return self.status()
+
+    def children(self):
+        return children(self.process.pid)
+
+    def agent(self):
+        return Peer(socket.create_connection(("127.0.0.1", self.agents), timeout=PATIENCE_S))
+
+    def client(self):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(PATIENCE_S)
+        peer.connect(str(self.socket))
+        return Peer(peer)
+
+    def lines(self, word):
+        return [line for line in self.log.read_text().splitlines() if word in line]
+
+    def end(self):
+        if self.process is not None:
+            left = self.children()
+            self.process.kill()
+            self.process.wait()
+            until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), what="the feed reader to end")
+
+
+class Peer:
+    """A connection that speaks frames, or nonsense."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self._reader = FrameReader()
+
+    def send(self, message):
+        self.connection.sendall(pack(message))
+
+    def receive(self):
+        """The next message, or None when the other side has closed."""
+        try:
+            while data := self.connection.recv(65536):
+                for message in self._reader.feed(data):
+                    return message
+        except ConnectionError:
+            return None
+
+    def hello(self, host, version=1):
+        self.send({"type": "hello", "version": version, "host": host})
+
+    def snapshot(self, dpid, seq=1, ports=()):
+        self.send(
+            {
+                "type": "snapshot",
+                "seq": seq,
+                "dpid": dpid,
+                "bridge": "br-int",
+                "ports": list(ports),
+                "ovs_version": "3",
+                "problems": [],
+            }
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+
+def children(pid):
+    """Process ids of the children of a process."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def wait_until():
+    return until
+
+
+@pytest.fixture
+def new_controller(tmp_path):
+    """Make controllers, not started yet; they end with the test."""
+    made = []
+
+    def make(settings=""):
+        folder = tmp_path / f"controller{len(made)}"
+        folder.mkdir()
+        made.append(ControllerProcess(folder, settings))
+        return made[-1]
+
+    yield make
+    for controller in made:
+        controller.end()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A controller that answers; what it is told stays for the tests of its module."""
+    controller = ControllerProcess(tmp_path_factory.mktemp("controller"))
+    controller.start()
+    try:
+        until(controller.answers, what="the controller")
+        yield controller
+        assert controller.process.poll() is None, controller.log.read_text()
+        assert controller.lines("Traceback") == []
+    finally:
+        controller.end()

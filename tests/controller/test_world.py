@@ -73,6 +73,7 @@ class Histories(RuleBasedStateMachine):
         self.records = {}  # what the store holds
         self.bindings = {}
         self.revision = 0
+        self.hasty = True  # does every change come in a batch of its own?
 
     # What the store does.
 
@@ -82,17 +83,36 @@ class Histories(RuleBasedStateMachine):
         else:
             self.records[kind, key] = record
 
-    @initialize()
-    def start(self):
+    @rule()
+    def one_change_at_a_time(self):
+        self.hasty = True
+
+    @rule()
+    def many_changes_in_one_batch(self):
+        self.hasty = False
+
+    @initialize(rng=st.randoms(use_true_random=True))
+    def a_busy_cloud(self, rng):
+        """Start where most of what may be forgotten is there to be forgotten."""
         for key, number in VPCS.items():
             self.put(Kind.VPC, key, VpcRecord(key, number, "10.0.0.0/16", 100 + number))
-        for key, vpc in SUBNETS.items():
-            network = f"10.0.{key[-1]}"
-            self.put(Kind.SUBNET, key, SubnetRecord(key, vpc, f"{network}.0/24", f"{network}.1"))
+        for key in SUBNETS:
+            self.subnet(key, there=True, gateway=1)
         for key in POOLS:
-            self.put(Kind.POOL, key, PoolRecord(key, "203.0.113.0/24", "203.0.113.1", "02:00:00:00:00:fe"))
-        for number, (key, vpc) in enumerate(GROUPS.items(), 10):
-            self.put(Kind.GROUP, key, GroupRecord(key, number, vpc, key, ()))
+            self.pool(key, "02:00:00:00:00:fe")
+        for key, vpc in GROUPS.items():
+            others = [group for group, other in GROUPS.items() if other == vpc]
+            service = (6, 80, 80)
+            self.group(key, [(egress, service, rng.choice(others)) for egress in (False, True)], renumbered=False)
+        for number, key in enumerate(INTERFACES):
+            subnet = rng.choice([*SUBNETS, "subnet-11"])
+            groups = rng.sample([group for group, vpc in GROUPS.items() if vpc == SUBNETS[subnet]], 1)
+            self.interface(key, subnet, [10 + number % 4], groups, other_mac=False)
+        for number, key in enumerate(PUBLIC):
+            self.address(key, rng.choice(POOLS), (INTERFACES[number], 0))
+        self.deliver(full=True)
+        for number, host in enumerate(HOSTS):
+            self.agent(host, INTERFACES[2 * number : 2 * number + 2], OFPORTS, False, 1, 2)
 
     @rule(key=st.sampled_from(sorted(VPCS)), vlan=st.sampled_from([None, 0, 101, 102]))
     def vpc(self, key, vlan):
@@ -177,16 +197,35 @@ class Histories(RuleBasedStateMachine):
 
     @rule(full=st.sampled_from([False, False, False, True]), order=st.randoms(use_true_random=False))
     def batch(self, full, order):
+        self.deliver(full, order)
+
+    def deliver(self, full, order=None):
+        """A batch says how things are; it may name what has not changed, and in any order."""
         self.revision += 1
-        keys = set(self.records) if full else set(self.records) | set(self.told)
+        keys = sorted(self.records if full else self.records.keys() | self.told.keys())
         changes = [
             Change(*key, self.records.get(key))
-            for key in sorted(keys)
-            if full or self.records.get(key) != self.told.get(key) or order.random() < 0.1
+            for key in keys
+            if full or self.records.get(key) != self.told.get(key) or (order and order.random() < 0.1)
         ]
-        order.shuffle(changes)
+        if order:
+            order.shuffle(changes)
         self.take(self.world.apply(Batch(self.revision, full, tuple(changes))))
         self.told = dict(self.records)
+
+    @rule(
+        host=st.sampled_from(HOSTS),
+        interface=st.sampled_from(INTERFACES),
+        ofport=st.sampled_from(OFPORTS),
+        wrong_mac=st.sampled_from([False, False, False, True]),
+    )
+    def plug(self, host, interface, ofport, wrong_mac):
+        """One port comes, at the expense of what had its number."""
+        known = self.bindings.get(host, HostPorts(HOSTS.index(host) + 1, "br-int", 1, 2, {}))
+        bindings = {key: b for key, b in known.interfaces.items() if key != interface and b.ofport != ofport}
+        record = self.records.get((Kind.INTERFACE, interface))
+        bindings[interface] = Binding(ofport, 1 if wrong_mac or record is None else mac_to_int(record.mac))
+        self.bind(host, HostPorts(known.dpid, known.bridge, known.uplink, known.fabric, bindings))
 
     @rule(
         host=st.sampled_from(HOSTS),
@@ -218,6 +257,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def equals_one_from_scratch(self):
+        if self.hasty:
+            self.deliver(full=False)
         world, fresh = scratch(self.told, self.bindings)
         for host in HOSTS:
             assert self.desired[host].intents() == fresh[host].intents(), host
