@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
 from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interface_groups, interfaces, subnets
+from econe_api.store.schema import addresses, instances, interface_groups, interfaces, subnets, tags
 from econe_api.store.transaction import Transaction
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
@@ -109,7 +109,7 @@ def set_terminated(txn: Transaction, instance_id: str) -> None:
 
 
 def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> None:
-    """End a pending instance that could not be launched: its interfaces go, elastic IPs stay the account's.
+    """End a pending instance that could not be launched: its interfaces and their tags go, its elastic IPs stay.
 
     One that was told to end meanwhile keeps the reason that it has.
     """
@@ -141,4 +141,5 @@ def _release(txn: Transaction, instance_id: str) -> None:
         .values(association=None, interface=None, private_ip=None)
     )
     execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
+    execute(delete(tags).where(tags.c.resource.in_(gone)))
     execute(delete(interfaces).where(interfaces.c.id.in_(gone)))

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
@@ -15,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from econe_api.store.availability import unavailable
-from econe_api.store.errors import StoreError
+from econe_api.store.errors import StoreError, StoreUnavailableError
 from econe_api.store.schema import counters, metadata
 
 WRITE = "sluice_write"
@@ -29,28 +30,31 @@ PATIENCE = 30.0
 _SCHEMA_LOCK = 0x736C7569  # "slui": names this program among the advisory locks of a PostgreSQL database
 
 
-def make_engine(url: str) -> Engine:
-    """Return an engine for an SQLAlchemy ``url`` of a SQLite file or a PostgreSQL database; nothing is opened yet."""
+def make_engine(url: str, patience: float = PATIENCE) -> Engine:
+    """Return an engine for an SQLAlchemy ``url`` of a SQLite file or a PostgreSQL database; nothing is opened yet.
+
+    A statement waits for somebody else's lock ``patience`` seconds at most.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise StoreError("database: not a database URL; write sqlite:///FILE or postgresql://...") from error
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return _sqlite(parsed)
+        return _sqlite(parsed, patience)
     if backend == "postgresql":
-        return _postgresql(parsed.set(drivername="postgresql+psycopg"))
+        return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
     raise StoreError(f"database: {backend} without a file or not supported; write sqlite:///FILE or postgresql://...")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, patience: float) -> Engine:
     engine = create_engine(url, pool_size=8, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         # busy_timeout comes first: the change to WAL may have to wait for another process that does the same.
-        connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -63,7 +67,7 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, patience: float) -> Engine:
     engine = create_engine(url, pool_size=8, max_overflow=-1, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
@@ -73,7 +77,7 @@ def _postgresql(url: URL) -> Engine:
                 "SELECT set_config('synchronous_commit', 'on', false) "
                 "WHERE current_setting('synchronous_commit') = 'off'"
             )
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (str(int(PATIENCE * 1000)),))
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (str(int(patience * 1000)),))
         connection.commit()
 
     return engine
@@ -95,6 +99,20 @@ def create_schema(engine: Engine) -> None:
         if fresh:
             rows = [{"name": "schema", "value": SCHEMA_VERSION}, {"name": REVISION, "value": 0}]
             connection.execute(insert(counters), rows)
+
+
+def check_schema(engine: Engine) -> None:
+    """See that the database is there and of this version; unlike :func:`create_schema` it makes nothing.
+
+    Raises :class:`StoreError` and :class:`econe_api.store.errors.StoreUnavailableError`.
+    """
+    missing = "start the API, which makes it, or mend 'database'"
+    if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
+        raise StoreUnavailableError(f"database file {engine.url.database} is not there; {missing}")
+    with unavailable(engine), engine.connect() as connection:
+        if not inspect(connection).has_table(counters.name):
+            raise StoreUnavailableError(f"the {engine.dialect.name} database holds no store yet; {missing}")
+        _check_version(connection)
 
 
 def _check_version(connection: Connection) -> None:

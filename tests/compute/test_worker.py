@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from econe_api.actions import launch
 from econe_api.call import Call, Caller
@@ -24,7 +24,7 @@ from econe_api.compute.namespaces import NamespaceBackend, guest_namespace
 from econe_api.compute.worker import Worker
 from econe_api.store.errors import StoreUnavailableError
 from econe_api.store.pools import create_pool
-from econe_api.store.schema import addresses, audit, changes, instances, interface_groups, interfaces
+from econe_api.store.schema import addresses, audit, changes, instances, interface_groups, interfaces, tags
 from econe_api.store.store import Store
 from topologies.lab import Lab
 from topologies.ovs import SERVER, SWITCH
@@ -149,6 +149,9 @@ def test_failed_launch_ends_the_instance_and_frees_what_it_had(
         (interface,) = txn.connection.execute(select(interfaces)).all()
         held = {"interface": interface.id, "private_ip": interface.private_ip, "association": "eipassoc-1"}
         txn.connection.execute(update(addresses).where(addresses.c.public_ip == "198.51.100.64").values(**held))
+        for kind, resource in (("network-interface", interface.id), ("instance", instance)):
+            tag = {"resource": resource, "key": "Name", "value": "web", "kind": kind, "account": interface.account}
+            txn.connection.execute(insert(tags).values(**tag))
     faulty.launch_fault = LaunchFailedError("Server.InsufficientInstanceCapacity", "no room " + "x" * 300)
     assert start().settle([instance], 20.0)
     (shown,) = tenant.describe(instance)
@@ -159,6 +162,7 @@ def test_failed_launch_ends_the_instance_and_frees_what_it_had(
         execute = txn.connection.execute
         assert execute(select(interfaces)).all() == []
         assert execute(select(interface_groups)).all() == []
+        assert execute(select(tags.c.resource)).scalars().all() == [instance]
         freed = execute(select(addresses).where(addresses.c.public_ip == "198.51.100.64")).one()
         assert (freed.interface, freed.private_ip, freed.association) == (None, None, None)
         last = store.revision()

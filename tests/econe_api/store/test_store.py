@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from econe_api.call import Call, Caller
@@ -21,6 +21,7 @@ from econe_api.store import store as store_module
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.engine import SCHEMA_VERSION, create_schema, make_engine
 from econe_api.store.errors import StoreError, StoreUnavailableError
+from econe_api.store.feed import Feed
 from econe_api.store.records import Kind
 from econe_api.store.schema import accounts, audit, changes, counters, instances
 from econe_api.store.secretbox import create_key
@@ -310,6 +311,39 @@ def test_connections_that_the_server_dropped_are_replaced(store: Store) -> None:
         assert connection.execute(text(others)).all()
     killer.dispose()
     create_account(store, "tenant")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.postgresql
+def test_a_read_only_server_is_unavailable_for_writes_alone(config: Config, store: Store) -> None:
+    """As a standby is, or a primary whose disk ran full."""
+    with store.write(call()) as txn:
+        txn.touch(Kind.GROUP, "sg-1")
+    name = make_url(config.database).database
+    _set(store, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    opened = Store.open(config)
+    try:
+        with pytest.raises(StoreUnavailableError, match="read-only transaction") as caught, opened.write(call()):
+            pytest.fail("this cannot be reached")
+        assert "\n" not in str(caught.value)
+        assert opened.revision() == 1
+        assert Feed(opened.engine).snapshot().revision == 1
+        with opened.read(call()) as txn:
+            assert txn.connection.scalar(select(func.count()).select_from(audit)) == 1
+        _set(store, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        opened.close()
+        with opened.write(call()) as txn:
+            txn.touch(Kind.GROUP, "sg-1")
+        assert txn.revision == 2
+    finally:
+        opened.close()
+
+
+def _set(store: Store, statement: str) -> None:
+    """Change a setting that new connections have from then on."""
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(statement))
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "sqlite:///:memory:", "no url"])
