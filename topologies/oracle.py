@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from random import Random
 from typing import TypeVar
 
 from econe_api.store.records import (
@@ -61,7 +62,7 @@ class Sender:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Service:
     """What is asked for: protocol number, and destination port (TCP, UDP) or type and code (ICMP)."""
 
@@ -80,6 +81,9 @@ class Verdict:
 
 
 DENIED = Verdict(None)
+
+#: Who sends, where to, and what.
+Question = tuple[Sender, str, Service]
 
 
 def verdict(state: State, sender: Sender, destination: str, service: Service) -> Verdict:
@@ -170,3 +174,39 @@ def _covers(rule: RuleRecord, service: Service) -> bool:
     if service.protocol in (_TCP, _UDP) and first is not None and last is not None:
         return first <= service.port <= last
     return True
+
+
+#: Hosts outside: one inside of the ranges that tests allow, one beside it.
+STRANGERS = ("198.51.100.7", "198.51.100.200")
+
+
+def questions(state: State, rng: Random, count: int) -> Iterator[Question]:
+    """At most ``count`` random packets worth asking about: on both sides of the rules' edges, honest and forged."""
+    interfaces = list(state.all(InterfaceRecord))
+    own = {record.id: record.addresses for record in interfaces}
+    private = sorted({address for addresses in own.values() for address in addresses})
+    public = sorted(record.public_ip for record in state.all(AddressRecord))
+    services = sorted(_services(state))
+    honest = [Sender(key, address) for key, addresses in own.items() for address in addresses]
+    strangers = [Sender(None, address) for address in (*STRANGERS, *private[:1])]
+    liars = [Sender(key, address) for key in own for address in ("192.0.2.1", *private, *public)]
+    anywhere = [*private, *private, *public, *public, *STRANGERS, "203.0.113.99", "10.0.1.200"]
+    for _ in range(count):
+        sender = rng.choice(rng.choice([honest or strangers] * 6 + [strangers] * 3 + [liars or strangers]))
+        destination = rng.choice(public if sender.interface is None and public else anywhere)
+        # What a guest sends to itself never leaves it.
+        if destination != sender.address and destination not in own.get(sender.interface or "", ()):
+            yield sender, destination, rng.choice(services)
+
+
+def _services(state: State) -> set[Service]:
+    found = {Service(_TCP, 80), Service(_UDP, 53), Service(_ICMP, 8), Service(47), Service(132)}
+    for rule in (rule for group in state.all(GroupRecord) for rule in group.rules):
+        if rule.protocol == _ICMP:
+            found |= {Service(_ICMP, max(rule.from_port or 0, 0), code) for code in (0, 1, 4)}
+        elif rule.protocol in (_TCP, _UDP):
+            edges = {edge + step for edge in (rule.from_port, rule.to_port) if edge is not None for step in (-1, 0, 1)}
+            found |= {Service(rule.protocol, port) for port in edges if 0 <= port <= 65535}
+        elif rule.protocol != _ANY:
+            found.add(Service(rule.protocol))
+    return found

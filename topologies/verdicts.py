@@ -1,155 +1,25 @@
-"""What the switches do with a packet, asked of Open vSwitch itself.
+"""What the switches do with a packet, asked of Open vSwitch itself, and held against the oracle.
 
-A private Open vSwitch with a dummy datapath plays all hypervisors, one bridge each; no packet moves and no network
-device is made.  ``ofproto/trace`` (``ovs-vswitchd(8)``) says what becomes of a frame on one bridge, and the tracer
-carries it on: over the fabric, and over a public network with a router whose only knowledge is what ARP tells it.
-Conversations go over one control connection: thousands of traces a second.
+One bridge of a :class:`DummySwitch` plays each hypervisor.  ``ofproto/trace`` (``ovs-vswitchd(8)``) says what becomes
+of a frame on one bridge, and the tracer carries it on: over the fabric, and over a public network with a router whose
+only knowledge is what ARP tells it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
-from typing import Any
 
-from topologies.errors import LabError
-from topologies.oracle import DENIED, OUTSIDE, Sender, Service, Verdict
+from econe_api.store.records import InterfaceRecord, SubnetRecord
+from topologies.dummy_switch import DummySwitch
+from topologies.oracle import DENIED, OUTSIDE, Question, Sender, Service, State, Verdict, verdict
 
-_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-_PATIENCE = 20.0
 _BROADCAST = "ff:ff:ff:ff:ff:ff"
 _PORTED = {6: "tcp", 17: "udp"}
 _CLIENT_PORT = 40000
 _ECHO, _ECHO_REPLY = 8, 0
-
-
-class Unixctl:
-    """One lasting connection to a daemon's control socket (JSON-RPC, as ovs-appctl speaks it)."""
-
-    def __init__(self, path: Path) -> None:
-        self._decoder = json.JSONDecoder()
-        self._received = ""
-        self._peer = socket.socket(socket.AF_UNIX)
-        self._peer.settimeout(_PATIENCE)
-        self._peer.connect(str(path))
-
-    def ask(self, command: str, *parameters: str) -> str:
-        """The answer to a command; raises :class:`LabError` with the daemon's words when it refuses."""
-        self._peer.sendall(json.dumps({"id": 0, "method": command, "params": parameters}).encode())
-        reply = self._reply()
-        if reply["error"] is not None:
-            raise LabError(f"{command} {' '.join(parameters)}: {str(reply['error']).strip()}")
-        return str(reply["result"])
-
-    def close(self) -> None:
-        """End the connection."""
-        self._peer.close()
-
-    def _reply(self) -> dict[str, Any]:
-        while True:
-            data = self._peer.recv(1 << 16)
-            if not data:
-                raise LabError("ovs-vswitchd closed the control connection")
-            self._received += data.decode()
-            # Only what ends like an object is worth the parser's time.
-            if self._received.rstrip().endswith("}"):
-                try:
-                    reply, end = self._decoder.raw_decode(self._received)
-                except ValueError:
-                    continue
-                self._received = self._received[end:]
-                return dict(reply)
-
-
-class DummySwitch:
-    """ovsdb-server and ovs-vswitchd in ``folder``, without any datapath of the machine's; a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._environment = {**os.environ, **{f"OVS_{kind}DIR": str(folder) for kind in ("RUN", "LOG", "DB")}}
-        self._daemons: list[subprocess.Popen[bytes]] = []
-        self._control: Unixctl | None = None
-
-    def __enter__(self) -> DummySwitch:
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self) -> None:
-        database, socket_path = self.folder / "conf.db", self.folder / "db.sock"
-        self._run(["ovsdb-tool", "create", str(database), _SCHEMA])
-        self._daemon("ovsdb-server", str(database), f"--remote=punix:{socket_path}")
-        self.vsctl("--retry", "--no-wait", "init")
-        self._daemon("ovs-vswitchd", f"unix:{socket_path}", "--enable-dummy=override")
-        # Returns when the switch has taken its configuration, so its control socket is there by then.
-        self.vsctl("set", "Open_vSwitch", ".", "external_ids:tracer=true")
-        self._control = Unixctl(self.folder / "ovs-vswitchd.ctl")
-
-    def _daemon(self, program: str, *arguments: str) -> None:
-        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-        if path is None:
-            raise LabError(f"{program} is not installed: apt-get install openvswitch-switch")
-        control = f"--unixctl={self.folder / program}.ctl"
-        command = [path, *arguments, control, "-vconsole:off", "-vsyslog:off"]
-        self._daemons.append(subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL))
-
-    def close(self) -> None:
-        """End both daemons."""
-        if self._control is not None:
-            self._control.close()
-        for daemon in reversed(self._daemons):
-            daemon.terminate()
-        for daemon in reversed(self._daemons):
-            try:
-                daemon.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
-
-    def add_bridge(self, name: str, ports: Iterable[int]) -> None:
-        """Make a bridge whose ports have these OpenFlow port numbers."""
-        words = ["add-br", name, "--", "set", "bridge", name, "datapath_type=dummy", "fail_mode=secure"]
-        for ofport in ports:
-            port = f"{name}-{ofport}"
-            words += ["--", "add-port", name, port]
-            words += ["--", "set", "interface", port, "type=dummy", f"ofport_request={ofport}"]
-        self.vsctl(*words)
-
-    def replace_flows(self, bridge: str, flows: Iterable[str]) -> None:
-        """Let ``bridge`` hold exactly these flows, lines as ``ovs-ofctl add-flow`` reads them, by one bundle."""
-        lines = "\n".join(["delete", *(f"add {line}" for line in flows)])
-        target = f"unix:{self.folder / bridge}.mgmt"
-        self._run(["ovs-ofctl", "-O", "OpenFlow13", "--bundle", "add-flows", target, "-"], lines)
-
-    def ask(self, command: str, *parameters: str) -> str:
-        """Ask ovs-vswitchd what ovs-appctl would ask."""
-        if self._control is None:
-            raise LabError("the switch does not run")
-        return self._control.ask(command, *parameters)
-
-    def vsctl(self, *arguments: str) -> str:
-        """Run ovs-vsctl on this switch's database and return its output."""
-        return self._run(["ovs-vsctl", f"--db=unix:{self.folder / 'db.sock'}", "--timeout=20", *arguments])
-
-    def _run(self, command: list[str], text: str | None = None) -> str:
-        done = subprocess.run(command, env=self._environment, input=text, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"{command[0]}: {done.stderr.strip()}")
-        return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +38,24 @@ class Guest:
     host: str
     ofport: int
     mac: str
-    addresses: tuple[str, ...]
     subnet: str
     gateway: str
+
+
+def guests(state: State, ofports: Mapping[str, int]) -> dict[str, Guest]:
+    """The plugged interfaces of a state; ``ofports`` says which OpenFlow port each one has."""
+    subnets = {record.id: record for record in state.all(SubnetRecord)}
+    return {
+        record.id: Guest(
+            state.hosts[record.id],
+            ofports[record.id],
+            record.mac,
+            subnets[record.subnet].cidr,
+            subnets[record.subnet].gateway,
+        )
+        for record in state.all(InterfaceRecord)
+        if record.id in state.hosts
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +254,20 @@ class Tracer:
             pairs = re.findall(r" (\d+)/(\d+):", block[1] if block else "")
             self._ports[bridge] = {int(number): int(ofport) for ofport, number in pairs}
         return self._ports[bridge]
+
+
+def mismatches(tracer: Tracer, state: State, asked: Iterable[Question]) -> Iterator[str]:
+    """Where the switches and the oracle differ, in words; answers of what passes must come back as well."""
+    for sender, destination, service in asked:
+        expected = verdict(state, sender, destination, service)
+        found = tracer.verdict(sender, destination, service)
+        if found != expected:
+            yield f"{sender} -> {destination} {service}: found {found}, expected {expected}"
+        elif expected != DENIED:
+            back = tracer.reply(found, service)
+            # An answer reaches the opener from the very address that it had called.
+            if (back.receiver, back.source) != (sender.interface or OUTSIDE, destination):
+                yield f"{sender} -> {destination} {service}: the answer arrives as {back}"
 
 
 _DATAPATH_ACTIONS = re.compile(r"^Datapath actions: (.*)$", re.MULTILINE)

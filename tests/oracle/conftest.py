@@ -1,6 +1,5 @@
 """Random clouds, compiled by the product and installed on a private Open vSwitch with one bridge per hypervisor."""
 
-import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,14 +24,14 @@ from econe_api.store.records import (
 )
 from flowrules.addresses import mac_to_int
 from flowrules.text import flow_text
-from topologies.oracle import Sender, Service, State
-from topologies.verdicts import BridgePorts, DummySwitch, Guest, Tracer, Wiring
+from topologies.dummy_switch import DummySwitch
+from topologies.oracle import State
+from topologies.verdicts import BridgePorts, Tracer, Wiring, guests
 
 HOSTS = ("hv1", "hv2", "hv3")
 UPLINK, FABRIC, FIRST = 1, 2, 10
 INTERFACES = 6
 ROUTER_MAC = "02:00:00:00:00:fe"
-OUTSIDERS = ("198.51.100.7", "198.51.100.200")
 KINDS = {
     VpcRecord: (Kind.VPC, "id"),
     SubnetRecord: (Kind.SUBNET, "id"),
@@ -161,43 +160,9 @@ class Stage:
             self.switch.replace_flows(host, [flow_text(flow) for flow in lines])
 
     def tracer(self, state):
-        subnets = {record.id: record for record in state.all(SubnetRecord)}
         bridges = {host: BridgePorts(host, ports.uplink, ports.fabric) for host, ports in _host_ports(state)}
-        guests = {}
-        for record in state.all(InterfaceRecord):
-            if record.id in state.hosts:
-                subnet, ofport = subnets[record.subnet], FIRST + int(record.id.removeprefix("eni-"))
-                host = state.hosts[record.id]
-                guests[record.id] = Guest(host, ofport, record.mac, record.addresses, subnet.cidr, subnet.gateway)
-        return Tracer(self.switch, Wiring(bridges, guests, ROUTER_MAC))
-
-
-def _questions(state, seed, count):
-    """Senders, destinations and services worth asking about in this state, a random sample of their product."""
-    rng = random.Random(seed)
-    interfaces = list(state.all(InterfaceRecord))
-    private = sorted({address for record in interfaces for address in record.addresses})
-    public = [record.public_ip for record in state.all(AddressRecord)]
-    services = [Service(6, 80), Service(17, 53), Service(1, 8), Service(47), Service(132)]
-    for rule in (rule for group in state.all(GroupRecord) for rule in group.rules):
-        if rule.protocol in (6, 17) and rule.from_port is not None:
-            edges = {edge + step for edge in (rule.from_port, rule.to_port) for step in (-1, 0, 1)}
-            services += [Service(rule.protocol, port) for port in edges if 0 <= port <= 65535]
-        elif rule.protocol == 1:
-            services += [Service(1, max(rule.from_port, 0), code) for code in (0, 1, 4)]
-        elif rule.protocol > 0:
-            services.append(Service(rule.protocol, 9))
-    plugged = [Sender(record.id, address) for record in interfaces for address in record.addresses]
-    strangers = [Sender(None, address) for address in (*OUTSIDERS, *private[:1])]
-    liars = [Sender(record.id, address) for record in interfaces for address in ("192.0.2.1", *private, *public)]
-    destinations = [*private, *private, *public, *public, *OUTSIDERS, "203.0.113.99", "10.0.1.200"]
-    own = {record.id: record.addresses for record in interfaces}
-    for _ in range(count):
-        sender = rng.choice(rng.choice([plugged] * 6 + [strangers] * 3 + [liars]))
-        destination = rng.choice(public if sender.interface is None and public else destinations)
-        # What a guest sends to itself never leaves it.
-        if destination != sender.address and destination not in own.get(sender.interface, ()):
-            yield sender, destination, rng.choice(services)
+        ofports = {key: FIRST + int(key.removeprefix("eni-")) for key in state.hosts}
+        return Tracer(self.switch, Wiring(bridges, guests(state, ofports), ROUTER_MAC))
 
 
 def _rule(name, protocol, first, last, remote, *, egress=False):
@@ -269,11 +234,6 @@ def random_states():
 def compiled():
     """The flows of every host of a state, by the product."""
     return _compile
-
-
-@pytest.fixture(scope="session")
-def questions():
-    return _questions
 
 
 @pytest.fixture(scope="session")

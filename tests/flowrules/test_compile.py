@@ -1,0 +1,249 @@
+"""The flows of one small bridge, object by object, in words: what a change of the compiler changes shows here."""
+
+import re
+
+import pytest
+
+from flowrules.addresses import ipv4_to_int, mac_to_int
+from flowrules.compiler import compile_intent
+from flowrules.intent import (
+    ANYWHERE,
+    Bridge,
+    Direction,
+    ElasticIp,
+    Gateway,
+    Group,
+    GroupMembers,
+    Local,
+    Member,
+    Neighbour,
+    Network,
+    Port,
+    Prefix,
+    Remote,
+    Rule,
+)
+from flowrules.tables import TABLES
+from flowrules.text import actions_text, match_text
+
+VM, PEER = mac_to_int("02:00:00:00:00:0a"), mac_to_int("02:00:00:00:00:0b")
+VM_IP, PEER_IP = ipv4_to_int("10.0.1.10"), ipv4_to_int("10.0.1.11")
+NET, OFFICE = Prefix(ipv4_to_int("10.0.0.0"), 16), Prefix(ipv4_to_int("198.51.100.0"), 24)
+WEB = GroupMembers(7)
+
+#: How ovs-ofctl writes pipeline state and headers -> what they are here.
+NAMES = {
+    "NXM_NX_REG0[]": "SOURCE_PORT",
+    "NXM_NX_REG0[0..15]": "SOURCE_ZONE",
+    "NXM_NX_REG1[]": "DESTINATION_PORT",
+    "NXM_NX_REG1[0..15]": "DESTINATION_ZONE",
+    "NXM_NX_REG3[]": "GROUP",
+    "NXM_NX_REG5[0]": "VERDICT",
+    "NXM_NX_REG6[0]": "VIA_ELASTIC_IP",
+    "NXM_NX_REG6[1]": "FROM_FABRIC",
+    "NXM_NX_CT_MARK[0]": "BLOCKED",
+    "OXM_OF_METADATA[]": "VPC",
+    "OXM_OF_PKT_REG4[]": "REMOTE_SET",
+    "NXM_OF_IN_PORT[]": "in_port",
+}
+ANSWER = re.compile(
+    r"move:NXM_OF_ETH_SRC\[\]->NXM_OF_ETH_DST\[\] set_field:(?P<mac>\S+)->eth_src set_field:2->arp_op "
+    r"move:NXM_NX_ARP_SHA\[\]->NXM_NX_ARP_THA\[\] move:NXM_OF_ARP_SPA\[\]->NXM_OF_ARP_TPA\[\] "
+    r"set_field:(?P=mac)->arp_sha set_field:(?P<address>\S+)->arp_spa IN_PORT"
+)
+
+
+def in_words(flow):
+    """``TABLE priority match: actions`` with names for numbers, and an ARP answer as one."""
+    does = re.sub(r",(?![^()]*(?:\([^()]*\)[^()]*)*\))", " ", actions_text(flow.actions))
+    does = ANSWER.sub(r"is-at(\g<address>,\g<mac>)", does)
+    for spelled, name in NAMES.items():
+        does = does.replace(spelled, name)
+    does = re.sub(r"(?:load|set_field):([^ )]+)->(\w+)", r"\2=\1", does)
+    does = re.sub(r"resubmit\(,(\d+)\)", lambda found: f"{TABLES[int(found[1])].name}", does)
+    does = re.sub(r"table=(\d+)", lambda found: f"table={TABLES[int(found[1])].name}", does)
+    return f"{TABLES[flow.table].name} {flow.priority} {match_text(flow.matches) or 'all'}: {does}"
+
+
+GOLDEN = (
+    (
+        Bridge(uplink=1, fabric=2),
+        """
+        CLASSIFY 100 in_port=1,vlan_tci=0x0000/0x1fff: EXTERNAL_IN
+        CLASSIFY 100 in_port=2: FROM_FABRIC=0x1 FABRIC_IN
+        EGRESS_TRACK 1 ip: ct(table=EGRESS_STATE,zone=SOURCE_ZONE)
+        EGRESS_STATE 100 ct_state=+inv+trk: drop
+        EGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0/0x1: ROUTE
+        EGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0x1/0x1: drop
+        EGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0/0x1: ROUTE
+        EGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0x1/0x1: drop
+        EGRESS_STATE 10 ct_state=+trk: EGRESS_GROUPS
+        EGRESS_ACT 10 ct_state=+new+trk,ip,reg5=0x1/0x1: ct(commit,zone=SOURCE_ZONE) ROUTE
+        EGRESS_ACT 10 ct_state=+est+trk,ct_mark=0/0x1,ip,reg5=0x1/0x1: ROUTE
+        EGRESS_ACT 10 ct_state=+est+trk,ct_mark=0x1/0x1,ip,reg5=0x1/0x1: \
+        ct(commit,zone=SOURCE_ZONE,exec(BLOCKED=0)) ROUTE
+        EGRESS_ACT 10 ct_state=+est+trk,ct_mark=0/0x1,ip,reg5=0/0x1: \
+        ct(commit,zone=SOURCE_ZONE,exec(BLOCKED=0x1))
+        EGRESS_ACT 1 all: drop
+        INGRESS_TRACK 1 ip: ct(table=INGRESS_STATE,zone=DESTINATION_ZONE)
+        INGRESS_STATE 100 ct_state=+inv+trk: drop
+        INGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0/0x1: OUTPUT
+        INGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0x1/0x1: drop
+        INGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0/0x1: OUTPUT
+        INGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0x1/0x1: drop
+        INGRESS_STATE 10 ct_state=+trk: INGRESS_GROUPS
+        INGRESS_ACT 10 ct_state=+new+trk,ip,reg5=0x1/0x1: ct(commit,zone=DESTINATION_ZONE) OUTPUT
+        INGRESS_ACT 10 ct_state=+est+trk,ct_mark=0/0x1,ip,reg5=0x1/0x1: OUTPUT
+        INGRESS_ACT 10 ct_state=+est+trk,ct_mark=0x1/0x1,ip,reg5=0x1/0x1: \
+        ct(commit,zone=DESTINATION_ZONE,exec(BLOCKED=0)) OUTPUT
+        INGRESS_ACT 10 ct_state=+est+trk,ct_mark=0/0x1,ip,reg5=0/0x1: \
+        ct(commit,zone=DESTINATION_ZONE,exec(BLOCKED=0x1))
+        INGRESS_ACT 1 all: drop
+        ROUTE 40 ip,reg6=0/0x2,dl_dst=02:5c:e0:00:00:01: ELASTIC_OUT
+        OUTPUT 1 all: in_port=0 output:DESTINATION_ZONE
+        HAIRPIN 1 all: output:1
+        """,
+    ),
+    (
+        Port(10, VM, (VM_IP,), 5, (7, 8)),
+        """
+        CLASSIFY 100 in_port=10,vlan_tci=0x0000/0x1fff: SOURCE_PORT=0xa VPC=0x5 SPOOF
+        EGRESS_GROUPS 10 reg0=0xa: GROUP=0x7 EGRESS_RULES GROUP=0x8 EGRESS_RULES EGRESS_ACT
+        INGRESS_GROUPS 10 reg1=0xa: VERDICT=0 GROUP=0x7 INGRESS_RULES GROUP=0x8 INGRESS_RULES INGRESS_ACT
+        SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:0a: ARP
+        SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=10.0.1.10,arp_sha=02:00:00:00:00:0a: ARP
+        SPOOF 10 ip,in_port=10,dl_src=02:00:00:00:00:0a,nw_src=10.0.1.10: EGRESS_TRACK
+        ARP 110 arp,in_port=10,arp_tpa=10.0.1.10,arp_op=1: drop
+        """,
+    ),
+    (
+        Neighbour(5, VM_IP, VM, Local(10), routed=False),
+        """
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.10,arp_op=1: is-at(10.0.1.10,02:00:00:00:00:0a)
+        ROUTE 100 ip,metadata=0x5,dl_dst=02:00:00:00:00:0a,nw_dst=10.0.1.10: DESTINATION_PORT=0xa ct_clear \
+        INGRESS_TRACK
+        """,
+    ),
+    (
+        Neighbour(5, PEER_IP, PEER, Remote(2, 105), routed=True),
+        """
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.11,arp_op=1: is-at(10.0.1.11,02:00:00:00:00:0b)
+        ROUTE 100 ip,reg6=0/0x2,metadata=0x5,dl_dst=02:00:00:00:00:0b,nw_dst=10.0.1.11: push_vlan:0x8100 \
+        vlan_vid=4201 output:2
+        ROUTE 90 ip,reg6=0/0x2,metadata=0x5,dl_dst=02:5c:e0:00:00:01,nw_dst=10.0.1.11: dec_ttl \
+        eth_src=02:5c:e0:00:00:01 eth_dst=02:00:00:00:00:0b ROUTE
+        """,
+    ),
+    (
+        Network(5, NET, 105),
+        """
+        ROUTE 50 ip,metadata=0x5,dl_dst=02:5c:e0:00:00:01,nw_dst=10.0.0.0/16: drop
+        INGRESS_TRACK 10 ip,reg6=0x1/0x1,metadata=0x5,nw_src=10.0.0.0/16: drop
+        FABRIC_IN 10 dl_vlan=105: pop_vlan VPC=0x5 ROUTE
+        """,
+    ),
+    (
+        Gateway(5, ipv4_to_int("10.0.1.1")),
+        """
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.1,arp_op=1: is-at(10.0.1.1,02:5c:e0:00:00:01)
+        """,
+    ),
+    (
+        Group(
+            7,
+            Direction.INGRESS,
+            frozenset({Rule(6, 80, 81, ANYWHERE), Rule(6, 81, 81, WEB), Rule(1, 8, -1, OFFICE), Rule(6, 8, 11, WEB)}),
+        ),
+        """
+        INGRESS_RULES 30 icmp,reg3=0x7,icmp_type=8: REMOTE_SET=0x40000018c6336400 INGRESS_REMOTES
+        INGRESS_RULES 40 tcp,reg3=0x7,tp_dst=0x8/0xfffc: REMOTE_SET=0x7 INGRESS_REMOTES
+        INGRESS_RULES 40 tcp,reg3=0x7,tp_dst=0x50/0xfffe: VERDICT=0x1
+        """,
+    ),
+    (
+        Group(7, Direction.EGRESS, frozenset({Rule(-1, None, None, ANYWHERE)})),
+        """
+        EGRESS_RULES 10 ip,reg3=0x7: VERDICT=0x1
+        """,
+    ),
+    (
+        Member(WEB, Prefix(PEER_IP, 32), Direction.INGRESS),
+        """
+        INGRESS_REMOTES 10 ip,reg8=0,reg9=0x7,nw_src=10.0.1.11: VERDICT=0x1
+        """,
+    ),
+    (
+        Member(OFFICE, OFFICE, Direction.EGRESS),
+        """
+        EGRESS_REMOTES 10 ip,reg8=0x40000018,reg9=0xc6336400,nw_dst=198.51.100.0/24: VERDICT=0x1
+        """,
+    ),
+    (
+        ElasticIp(ipv4_to_int("203.0.113.9"), VM_IP, 10, VM, 5, mac_to_int("02:00:00:00:00:fe")),
+        """
+        EXTERNAL_IN 10 arp,arp_tpa=203.0.113.9,arp_op=1: is-at(203.0.113.9,02:e1:cb:00:71:09)
+        EXTERNAL_IN 10 ip,dl_dst=02:e1:cb:00:71:09,nw_dst=203.0.113.9: dec_ttl ip_dst=10.0.1.10 \
+        eth_src=02:5c:e0:00:00:01 eth_dst=02:00:00:00:00:0a VPC=0x5 DESTINATION_PORT=0xa VIA_ELASTIC_IP=0x1 \
+        INGRESS_TRACK
+        ELASTIC_OUT 10 ip,reg0=0xa,nw_src=10.0.1.10: ct_clear dec_ttl ip_src=203.0.113.9 \
+        eth_src=02:e1:cb:00:71:09 eth_dst=02:00:00:00:00:fe HAIRPIN
+        HAIRPIN 10 ip,nw_dst=203.0.113.9: eth_dst=02:e1:cb:00:71:09 EXTERNAL_IN
+        """,
+    ),
+)
+
+
+@pytest.mark.parametrize(("intent", "expected"), GOLDEN, ids=lambda value: type(value).__name__)
+def test_golden(intent, expected):
+    found = [in_words(flow) for flow in compile_intent(intent)]
+    assert found == [" ".join(line.split()) for line in expected.strip().splitlines()]
+
+
+def test_both_directions_are_mirrors():
+    """The tracking of ingress is that of egress with the other port, and ends in OUTPUT, not ROUTE."""
+    found = [in_words(flow) for flow in compile_intent(Bridge(1, 2))]
+    egress = [line for line in found if line.startswith("EGRESS")]
+    ingress = [line for line in found if line.startswith("INGRESS")]
+    mirror = [
+        line.replace("EGRESS", "INGRESS").replace("SOURCE_ZONE", "DESTINATION_ZONE").replace("ROUTE", "OUTPUT")
+        for line in egress
+    ]
+    assert ingress == mirror
+    assert len(egress) > 10
+
+
+def test_a_host_without_links():
+    """No uplink and no fabric: nothing refers to them."""
+    assert not [flow for flow in compile_intent(Bridge(None, None)) if "output:1" in in_words(flow)]
+    tables = [TABLES[flow.table].name for flow in compile_intent(Bridge(None, None))]
+    assert not {"CLASSIFY", "HAIRPIN"} & set(tables)
+
+
+def test_a_flat_fabric():
+    """Without tags nothing is tagged, and what comes from the fabric is known by its destination."""
+    port = Port(10, VM, (VM_IP,), 5, (7,), flat=True)
+    (arrival,) = [flow for flow in compile_intent(port) if TABLES[flow.table].name == "FABRIC_IN"]
+    assert in_words(arrival) == "FABRIC_IN 10 vlan_tci=0x0000/0x1fff,dl_dst=02:00:00:00:00:0a: VPC=0x5 ROUTE"
+    assert not [flow for flow in compile_intent(Network(5, NET, None)) if TABLES[flow.table].name == "FABRIC_IN"]
+    (_, way) = compile_intent(Neighbour(5, PEER_IP, PEER, Remote(2, None), routed=False))
+    assert in_words(way).endswith("nw_dst=10.0.1.11: output:2")
+
+
+def test_a_neighbour_without_a_place():
+    """It is known, so ARP is answered; there is no way to it yet."""
+    (answer,) = compile_intent(Neighbour(5, PEER_IP, PEER, None, routed=True))
+    assert in_words(answer).startswith("ARP ")
+
+
+def test_a_port_without_groups():
+    """Nobody allows anything, but it is asked: the verdict must not be left over from the sender's side."""
+    flows = compile_intent(Port(10, VM, (VM_IP,), 5, ()))
+    found = [in_words(flow) for flow in flows]
+    assert "EGRESS_GROUPS 10 reg0=0xa: EGRESS_ACT" in found
+    assert "INGRESS_GROUPS 10 reg1=0xa: VERDICT=0 INGRESS_ACT" in found
+
+
+def test_two_addresses_of_a_port():
+    found = [in_words(flow) for flow in compile_intent(Port(10, VM, (VM_IP, PEER_IP), 5, (7,)))]
+    sources = [re.search(r"nw_src=([\d.]+)", line) for line in found]
+    assert [source[1] for source in sources if source] == ["10.0.1.10", "10.0.1.11"]
