@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from topologies import layout
@@ -15,13 +16,13 @@ VCPUS = 16
 MEMORY_MIB = 32768
 
 
-def write(path: Path, lab: Lab, port: int) -> None:
-    """Write the configuration of the cloud on ``lab`` with its API at ``port`` of 127.0.0.1.
+def write(path: Path, port: int, controller: str, hypervisors: Mapping[str, Mapping[str, object]]) -> None:
+    """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
-    Raises LabError when the directory cannot be written.
+    ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
     """
-    hosts = [_hypervisor(lab, host) for host in lab.hypervisors]
-    text = "\n".join([_services(path.parent.absolute(), port), *hosts])
+    hosts = [_hypervisor(host, table) for host, table in hypervisors.items()]
+    text = "\n".join([_services(path.parent.absolute(), port, controller), *hosts])
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -29,6 +30,14 @@ def write(path: Path, lab: Lab, port: int) -> None:
         raise LabError(
             f"state directory {path.parent} is not writable ({error.strerror}): name another one with --state"
         ) from error
+
+
+def options(lab: Lab) -> dict[str, dict[str, object]]:
+    """Return what the namespace backend has to know about the hypervisors of ``lab``."""
+    return {
+        host: {"netns": lab.netns(host), "ovsdb": switch.ovsdb, "prefix": lab.name}
+        for host, switch in lab.hypervisors.items()
+    }
 
 
 def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
@@ -47,31 +56,30 @@ def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
     )
 
 
-def _services(state: Path, port: int) -> str:
+def _services(state: Path, port: int, controller: str) -> str:
     return f"""\
-# Written by scripts/up and scripts/demo each time they start.
+# Written each time the cloud starts.
 state = {_text(state)}
 
 [api]
 bind = "127.0.0.1:{port}"
 
 [controller]
-agent_listen = "{layout.CONTROLLER_IP}:{AGENT_PORT}"
+agent_listen = "{controller}:{AGENT_PORT}"
 
 [compute]
 backend = "namespace"
 """
 
 
-def _hypervisor(lab: Lab, host: str) -> str:
-    options = {"netns": lab.netns(host), "ovsdb": lab.hypervisor(host).ovsdb, "prefix": lab.name}
-    table = ", ".join(f"{name} = {_text(value)}" for name, value in options.items())
+def _hypervisor(host: str, table: Mapping[str, object]) -> str:
+    table_text = ", ".join(f"{name} = {_text(value)}" for name, value in table.items())
     return f"""\
 [[hypervisor]]
 name = "{host}"
 vcpus = {VCPUS}
 memory_mib = {MEMORY_MIB}
-options = {{ {table} }}
+options = {{ {table_text} }}
 """
 
 

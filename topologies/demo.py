@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -56,7 +57,7 @@ def _demo(options: Namespace, interrupts: Interrupts) -> int:
             command.forget_earlier(state)
             built = time.monotonic() - start
             console.print(f"  ready after {built:.1f} s; API at {cloud.endpoint}")
-            reports = _tour(cloud, console, interrupts)
+            reports = _tour(cloud, console, status, interrupts)
         finally:
             status.update("taking the cloud down")
             with interrupts.ignored():
@@ -72,10 +73,10 @@ def _demo(options: Namespace, interrupts: Interrupts) -> int:
     return 0
 
 
-def _tour(cloud: Cloud, console: Console, interrupts: Interrupts) -> list[Report]:
+def _tour(cloud: Cloud, console: Console, status: Status, interrupts: Interrupts) -> list[Report]:
     reports: list[Report] = []
     stage = Stage(cloud, interrupts.check)
-    for report in take(stage):
+    for report in take(stage, status.update):
         reports.append(report)
         _print(console, len(reports), report)
     return reports

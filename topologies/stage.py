@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from topologies.cloud import Cloud
 from topologies.vantage import Conversation, Vantage
 
 #: Seconds within which an observation has to become as expected.
@@ -52,11 +51,32 @@ class Names(dict[str, str]):
         raise UnknownNameError(name)
 
 
+class TouredCloud(Protocol):
+    """A running cloud, wherever it runs."""
+
+    @property
+    def outside(self) -> Vantage:
+        """The outside host."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hypervisors' names."""
+
+    def ec2(self) -> Any:
+        """Return a boto3 client of its API."""
+
+    def guest(self, instance: str) -> Vantage:
+        """Return the inside of an instance."""
+
+    def host_of(self, interface: str) -> str | None:
+        """Return the hypervisor whose switch has the port of a network interface."""
+
+
 @dataclass(slots=True)
 class Stage:
     """The cloud and what the steps so far have made."""
 
-    cloud: Cloud
+    cloud: TouredCloud
     check: Callable[[], None]
     ids: Names = field(default_factory=Names)
     calls: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from topologies.cloud import OUTSIDE
+from topologies.control_plane import OUTSIDE
 from topologies.layout import OUTSIDE_IP
 from topologies.stage import Look, Observation, Stage, UnknownNameError
 from topologies.vantage import SHUT
@@ -55,10 +55,11 @@ class Report:
         return {**asdict(self), "observations": seen, "as_expected": self.as_expected}
 
 
-def take(stage: Stage) -> Iterator[Report]:
-    """Take the tour's steps one after the other."""
+def take(stage: Stage, begins: Callable[[str], None]) -> Iterator[Report]:
+    """Take the tour's steps one after the other; ``begins`` hears the name of each."""
     with ExitStack() as stack:
         for step in STEPS:
+            begins(step.name)
             yield _take(step, stage, stack)
 
 
@@ -95,7 +96,11 @@ def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
         stage.ids[f"private {name}"] = made["Instances"][0]["PrivateIpAddress"]
     return [
         Look("state of both instances", "running, running", lambda: _states(stage)),
-        Look("hypervisors whose switches have their ports", "h1 and h2", lambda: _spread(stage)),
+        Look(
+            "hypervisors whose switches have their ports",
+            " and ".join(stage.cloud.hosts[:2]),
+            lambda: " and ".join(sorted({_host(stage, "a"), _host(stage, "b")})),
+        ),
     ]
 
 
@@ -144,6 +149,8 @@ def _refer(stage: Stage, _stack: ExitStack) -> list[Look]:
 
 
 def _move(stage: Stage, _stack: ExitStack) -> list[Look]:
+    before = _host(stage, "a")
+    (after, *_) = [*(host for host in stage.cloud.hosts[:2] if host != before), before]
     stage.call(
         "associate_address",
         AllocationId=stage.ids["allocation"],
@@ -152,6 +159,7 @@ def _move(stage: Stage, _stack: ExitStack) -> list[Look]:
     )
     return [
         Look("instance that the address belongs to", stage.ids["b"], lambda: _holder(stage)),
+        Look(f"its hypervisor, after {before}", after, lambda: _host(stage, "b")),
         _web_from_outside(stage, f"{stage.ids['b']} saw {OUTSIDE_IP}"),
     ]
 
@@ -194,9 +202,9 @@ STEPS = (
     Step("Run two instances", _run),
     Step("Associate an elastic IP: everything is still shut", _associate),
     Step("Open port 80 to anyone", _open),
-    Step("From the instance to the outside: its elastic IP is the source", _look_out),
-    Step("From instance to instance, by group reference", _refer),
-    Step("Move the address to the instance on the other hypervisor", _move),
+    Step("Instance to outside: its elastic IP is the source", _look_out),
+    Step("Instance to instance, by group reference", _refer),
+    Step("Move the address to the other instance", _move),
     Step("Open port 9000 and keep a connection talking", _connect),
     Step("Revoke port 9000: the live connection stops", _revoke),
     Step("Terminate: the address is free again", _terminate),
@@ -235,13 +243,11 @@ def _instances(stage: Stage) -> list[dict[str, Any]]:
     return [one for reservation in answer["Reservations"] for one in reservation["Instances"]]
 
 
-def _spread(stage: Stage) -> str:
-    hosts = {
-        stage.cloud.host_of(interface["NetworkInterfaceId"])
-        for one in _instances(stage)
-        for interface in one["NetworkInterfaces"]
-    }
-    return " and ".join(sorted(host or "none" for host in hosts))
+def _host(stage: Stage, name: str) -> str:
+    """The hypervisor of the instance that the tour calls ``name``."""
+    answer = stage.ask("describe_instances", InstanceIds=[stage.ids[name]])
+    (interface,) = answer["Reservations"][0]["Instances"][0]["NetworkInterfaces"]
+    return stage.cloud.host_of(interface["NetworkInterfaceId"]) or "none"
 
 
 def _holder(stage: Stage) -> str:

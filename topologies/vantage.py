@@ -8,30 +8,39 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
+
+from topologies.errors import LabError
 
 #: Seconds that a probe waits for an answer before it calls the port shut.
 PROBE = 1.0
 #: What a probe says when nothing came back.
 SHUT = "no answer"
+_NAMED = Path("/run/netns")  # joined with an absolute path it gives that path
 
 
 @dataclass(frozen=True, slots=True)
 class Vantage:
-    """Runs commands in ``namespace``."""
+    """Runs commands in ``namespace``: a name that ``ip netns`` knows, or a path such as ``/proc/PID/ns/net``."""
 
     namespace: str
 
     def run(self, *command: str, seconds: float = 10.0) -> subprocess.CompletedProcess[str]:
-        """Run a command there; whatever its exit status.  Raises ``subprocess.TimeoutExpired`` after ``seconds``."""
-        return subprocess.run(
-            self._within(command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        """Run a command there; whatever its exit status.  Raises LabError when it takes more than ``seconds``."""
+        try:
+            return subprocess.run(
+                self._within(command),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(
+                f"in namespace {self.namespace}, not done within {seconds:g} s: {' '.join(command)}"
+            ) from error
 
     def fetch(self, host: str, port: int = 80) -> str:
         """Ask a guest's web server: "ID saw ADDRESS", who answered and the client address it saw, or "no answer"."""
@@ -51,7 +60,7 @@ class Vantage:
         return Conversation(self._within(_talk(host, port)))
 
     def _within(self, command: Sequence[str]) -> tuple[str, ...]:
-        return ("ip", "netns", "exec", self.namespace, *command)
+        return ("nsenter", f"--net={_NAMED / self.namespace}", "--", *command)
 
 
 class Conversation:
