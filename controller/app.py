@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         """End everything that was started; the switches keep their flows."""
         for service in self._services:
             service.kill()
+        for service in self._services:
+            with suppress(eventlet.greenlet.GreenletExit):  # of one that had not begun yet
+                service.wait()
         self._requests.close()
         self._composer.close()
         self._feed.stop()

@@ -44,6 +44,14 @@ class EchoServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
+class WebServer(ThreadingHTTPServer):
+    """HTTP, a thread per connection."""
+
+    def server_bind(self) -> None:
+        """Listen, but do not ask the name service who we are as HTTPServer does: an instance may reach none."""
+        socketserver.TCPServer.server_bind(self)
+
+
 def page_handler(instance_id: str) -> type[BaseHTTPRequestHandler]:
     """Return the handler that answers for ``instance_id``."""
 
@@ -68,7 +76,7 @@ def page_handler(instance_id: str) -> type[BaseHTTPRequestHandler]:
 def main(instance_id: str) -> None:
     """Listen, go to the background, serve until ended."""
     page = page_handler(instance_id)
-    servers: list[socketserver.TCPServer] = [ThreadingHTTPServer((ANY, port), page) for port in WEB_PORTS]
+    servers: list[socketserver.TCPServer] = [WebServer((ANY, port), page) for port in WEB_PORTS]
     servers.append(EchoServer((ANY, ECHO_PORT), Echo))
     if os.fork():
         os._exit(0)
