@@ -93,7 +93,9 @@ class DummySwitch:
         if path is None:
             raise LabError(f"{program} is not installed: apt-get install openvswitch-switch")
         control = f"--unixctl={self.folder / program}.ctl"
-        command = [path, *arguments, control, "-vconsole:off", "-vsyslog:off"]
+        # The kernel ends them when whoever started them ends without having done so.
+        lead = ["setpriv", "--pdeathsig", "TERM", "--"]
+        command = [*lead, path, *arguments, control, "-vconsole:off", "-vsyslog:off"]
         self._daemons.append(subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL))
 
     def close(self) -> None:

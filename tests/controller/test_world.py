@@ -1,6 +1,7 @@
 """Whatever happened, in whatever order: what is kept up to date equals what is built from scratch."""
 
 import os
+import random
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -25,7 +26,7 @@ from econe_api.store.records import (
 from flowrules import tables
 from flowrules.addresses import mac_to_int
 
-EXAMPLES = int(os.environ.get("SLUICE_WORLD_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SLUICE_WORLD_EXAMPLES", "100"))
 STEPS = int(os.environ.get("SLUICE_WORLD_STEPS", "40"))
 
 HOSTS = ("hv1", "hv2", "hv3")
@@ -269,6 +270,7 @@ class Histories(RuleBasedStateMachine):
                 tables.check(flow)
 
 
+@pytest.mark.timeout(900)  # a failure takes its time to become small
 def test_histories():
     run_state_machine_as_test(
         Histories,
@@ -283,7 +285,7 @@ def test_histories():
 
 
 @pytest.mark.parametrize(
-    "mark", ["_mark_memberships", "_mark_elastic", "_mark_port", "_forgotten", "_vpc_keys", "_group_keys", "_port_keys"]
+    "mark", ["_mark_memberships", "_mark_elastic", "_mark_port", "_vpc_keys", "_group_keys", "_port_keys"]
 )
 def test_a_forgotten_mark_is_found(monkeypatch, mark):
     """The histories are able to fail: without any one kind of mark they do."""
@@ -305,3 +307,18 @@ def test_a_forgotten_mark_is_found(monkeypatch, mark):
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Histories, settings=quick)
+
+
+def test_a_full_batch_forgets_the_rest():
+    """What a full batch does not name is gone, with every flow that it had."""
+    machine = Histories()
+    machine.a_busy_cloud(random.Random(1))
+    before = {host: len(desired.flows) for host, desired in machine.desired.items()}
+    kept = (Kind.VPC, Kind.SUBNET, Kind.POOL)
+    machine.records = {key: record for key, record in machine.records.items() if key[0] in kept}
+    machine.deliver(full=True)
+    machine.equals_one_from_scratch()
+    alone, _ = scratch({}, machine.bindings)
+    for host, desired in machine.desired.items():
+        assert desired.flows == everything(alone, host).flows
+        assert len(desired.flows) < before[host]

@@ -17,10 +17,11 @@ from topologies.oracle import DENIED, OUTSIDE, Sender, Service, questions, verdi
 from topologies.verdicts import TraceError, mismatches
 
 #: Random clouds per run; each is asked about up to 50 packets.
-EXAMPLES = int(os.environ.get("SLUICE_ORACLE_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("SLUICE_ORACLE_EXAMPLES", "200"))
 ASKED = 50
 
 
+@pytest.mark.timeout(900)  # a failure takes its time to become small
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
 @given(data=st.data())
 def test_random_clouds(data, stage, random_states, compiled):
