@@ -32,7 +32,9 @@ class AgentServer:
         self._composer = composer
         self._numbers = count(1)
         # Eventlet would let a second controller share the port, and half of the agents would go to each.
-        self._listener = eventlet.listen((host.strip("[]"), int(port)), family=family(host), reuse_port=False)
+        self._listener = eventlet.listen(
+            (host.strip("[]"), int(port)), family=family(host), backlog=_MAX_AGENTS, reuse_port=False
+        )
 
     def serve_forever(self) -> None:
         """Accept until the process ends."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import eventlet
+from eventlet import patcher
 from eventlet.green import os, subprocess
 
 from channel.frames import FrameError, FrameReader
@@ -27,6 +28,8 @@ from econe_api.store.records import (
 
 LOG = logging.getLogger(__name__)
 
+#: Eventlet's own write lets one greenlet wait per descriptor and raises in the second; pokes come from many at once.
+_write_now = patcher.original("os").write
 _RETRY = 1.0
 _PATIENCE = 1.0
 _RECORDS: dict[Kind, type[Any]] = {
@@ -65,7 +68,9 @@ class FeedFollower:
         """Have the store looked at now."""
         if self._reader is not None:
             try:
-                os.write(self._reader.stdin.fileno(), b"!")
+                _write_now(self._reader.stdin.fileno(), b"!")
+            except BlockingIOError:
+                return  # it has so much to read already that it will look
             except OSError:
                 LOG.debug("the feed reader is not there; it will look by itself when it is back")
 
@@ -73,6 +78,7 @@ class FeedFollower:
         """Follow until the greenlet is killed."""
         while True:
             self._reader = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            os.set_blocking(self._reader.stdin.fileno(), False)
             try:
                 self._read(self._reader.stdout.fileno())
                 status = self._reader.wait()

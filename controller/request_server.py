@@ -92,7 +92,7 @@ def _listen(path: Path) -> Any:
     doors.check_socket(path)
     mask = os.umask(0o077)
     try:
-        return eventlet.listen(str(path), family=socket.AF_UNIX)
+        return eventlet.listen(str(path), family=socket.AF_UNIX, backlog=_MAX_REQUESTS)
     except OSError as error:
         raise DoorError(f"cannot listen at {path} ({error.strerror or error}): set controller.socket") from error
     finally:

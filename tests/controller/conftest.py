@@ -228,18 +228,22 @@ class Peer:
     def __init__(self, connection):
         self.connection = connection
         self._reader = FrameReader()
+        self._received = []
 
     def send(self, message):
         self.connection.sendall(pack(message))
 
     def receive(self):
         """The next message, or None when the other side has closed."""
-        try:
-            while data := self.connection.recv(65536):
-                for message in self._reader.feed(data):
-                    return message
-        except ConnectionError:
-            return None
+        while not self._received:
+            try:
+                data = self.connection.recv(65536)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._received += self._reader.feed(data)
+        return self._received.pop(0)
 
     def hello(self, host, version=1):
         self.send({"type": "hello", "version": version, "host": host})

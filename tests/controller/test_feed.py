@@ -1,6 +1,8 @@
 """From the store to the composer: the reader process, its frames, and what may happen to both."""
 
+import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -105,10 +107,8 @@ class Following:
         """Kill it in the order of the controller; returns how many seconds that took."""
         begin = time.monotonic()
         self._greenlet.kill()
-        try:
+        with contextlib.suppress(eventlet.greenlet.GreenletExit):
             self._greenlet.wait()
-        except eventlet.greenlet.GreenletExit:
-            pass
         return time.monotonic() - begin
 
 
@@ -162,6 +162,21 @@ def test_changes_arrive_and_a_poke_makes_it_quick(store, follow):
     assert following.problems == []
 
 
+def test_pokes_from_many_at_once(store, follow):
+    following = follow()
+    following.until(lambda: following.batches)
+    os.kill(following.pid, signal.SIGSTOP)  # so that nobody reads them
+    try:
+        revision = _touch(store)
+        for poke in [eventlet.spawn(following.follower.poke, revision) for _ in range(100)]:
+            poke.wait()
+        for _ in range(70_000):  # more than a pipe holds
+            following.follower.poke(revision)
+    finally:
+        os.kill(following.pid, signal.SIGCONT)
+    following.until(lambda: following.batches[-1].revision == revision)
+
+
 def test_killed_reader_is_replaced_and_begins_with_everything(store, follow):
     following = follow()
     following.until(lambda: following.batches)
@@ -198,15 +213,16 @@ def test_empty_database_in_the_clouds_place_says_nothing(store, tmp_path, follow
     following.until(lambda: following.batches and following.batches[-1].revision == 1)
     file, aside = tmp_path / "state" / "sluice.db", tmp_path / "aside"
     store.close()
-    file.rename(aside)
+    file.parent.rename(aside)  # the write-ahead log lies beside the database
     following.until(lambda: following.problems)
     assert "is not there" in following.problems[0]
-    sqlite3.connect(file).close()
+    file.parent.mkdir()
     file.touch()
     following.until(lambda: len(following.problems) == 2)
     assert "holds no store yet" in following.problems[1]
     batches = len(following.batches)
-    aside.rename(file)
+    shutil.rmtree(file.parent)
+    aside.rename(file.parent)
     following.until(lambda: len(following.batches) > batches)
     assert following.batches[-1].full
     assert following.batches[-1].revision == 1

@@ -65,6 +65,18 @@ def test_garbage_is_told_and_ends_its_connection(running, data, said):
     assert running.status()["ok"]
 
 
+def test_many_ask_at_once(running):
+    """As the threads of the API do."""
+    clients = [running.client() for _ in range(100)]
+    try:
+        for client in clients:
+            client.send({"op": "installed", "revision": 1 << 40, "timeout": 0.5})
+        assert [client.receive()["installed"] for client in clients] == [False] * 100
+    finally:
+        for client in clients:
+            client.connection.close()
+
+
 def test_clients_that_go_while_they_wait_hold_nobody_up(running):
     for _ in range(100):
         with running.client() as client:
