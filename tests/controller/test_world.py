@@ -297,7 +297,7 @@ def test_a_forgotten_mark_is_found(monkeypatch, mark):
 
     monkeypatch.setattr(World, mark, careless)
     quick = settings(
-        max_examples=300,
+        max_examples=3000,
         stateful_step_count=STEPS,
         deadline=None,
         suppress_health_check=list(HealthCheck),
