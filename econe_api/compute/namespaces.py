@@ -225,7 +225,7 @@ def _configure(interface: InterfaceSpec) -> list[str]:
     if interface.device_index == 0:
         lines.append(f"route add default via {interface.gateway} dev {device}")
         if interface.ipv6:
-            lines.append(f"-6 route add default via {interface.ipv6_gateway} dev {device}")
+            lines.append(f"route add ::/0 via {interface.ipv6_gateway} dev {device}")
     return lines
 
 
