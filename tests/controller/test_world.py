@@ -150,7 +150,7 @@ class Histories(RuleBasedStateMachine):
         free = tuple(sorted(mine - taken))
         # Two interfaces have IPv6 at times, the others never.
         if free and key in INTERFACES[:2] and 10 in numbers:
-            free += (f"fd00:10:0:{subnet[-1]}::{key[-1]}",)
+            free += (f"fd00:10:0:{subnet[-1]}::1{key[-1]}",)
         if free:
             mac = f"02:00:00:00:{2 if other_mac else 1:02x}:{INTERFACES.index(key):02x}"
             self.put(Kind.INTERFACE, key, InterfaceRecord(key, None, vpc, subnet, mac, free, groups))

@@ -59,8 +59,8 @@ def with_ipv6(record):
 
 
 def random_rules(rng, group, siblings):
-    rules = [RuleRecord(f"{group.id}-out", True, -1, None, None, "::/0", None)] if rng.randrange(4) else []
-    for number in range(rng.randint(1, 5)):
+    rules = [RuleRecord(f"{group.id}-out", True, -1, None, None, "::/0", None)] if rng.randrange(8) else []
+    for number in range(rng.randint(4, 12)):
         egress, service = rng.random() < 0.3, rng.choice(RULES)
         remote = rng.choice([*CIDRS[:1] * 3, *CIDRS, *siblings * 2])
         cidr, reference = (remote, None) if "/" in remote else (None, remote)
@@ -100,7 +100,7 @@ def asked(state, rng, count):
 def test_random_rules(stage, small_cloud, compiled, seed):
     state = cloud(small_cloud, seed)
     stage.install(compiled(state))
-    questions = list(asked(state, random.Random(seed), 300))
+    questions = list(asked(state, random.Random(seed), 600))
     assert list(mismatches(stage.tracer(state), state, questions)) == []
 
 
@@ -109,7 +109,7 @@ def test_the_questions_are_worth_asking(small_cloud):
     allowed = denied = 0
     for seed in range(40):
         state = cloud(small_cloud, seed)
-        for question in asked(state, random.Random(seed), 300):
+        for question in asked(state, random.Random(seed), 600):
             if ":" in question[1]:
                 passed = verdict(state, *question) != DENIED
                 allowed, denied = allowed + passed, denied + (not passed)
