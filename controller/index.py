@@ -20,7 +20,7 @@ from econe_api.store.records import (
     SubnetRecord,
     VpcRecord,
 )
-from flowrules.addresses import mac_to_int
+from flowrules.addresses import mac_to_int, version_of
 from flowrules.intent import Direction
 
 
@@ -58,6 +58,9 @@ class Index:
     places: dict[str, Place] = field(default_factory=dict)
     vpc_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     group_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    #: As ``group_hosts``, counting interfaces with IPv6 only, and the same over all groups.
+    group_ipv6_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    ipv6_hosts: Counter[str] = field(default_factory=Counter)
 
     def place(self, interface: str) -> Place | None:
         """Where the interface is plugged in with the MAC that the store gave it; of several hosts the first by name."""
@@ -74,6 +77,11 @@ class Index:
     def interested(self, host: str, direction: Direction, remote: Remote) -> bool:
         """Does a group of a local port of ``host`` have a rule of that direction that refers to ``remote``?"""
         return any(self.group_hosts[group][host] for group in self.referrers.get((direction, remote), ()))
+
+
+def has_ipv6(record: InterfaceRecord) -> bool:
+    """Has the interface an IPv6 address?"""
+    return any(version_of(address) == 6 for address in record.addresses)
 
 
 def remote_of(rule: RuleRecord) -> Remote:

@@ -13,6 +13,11 @@ class BridgeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6Key:
+    """What a bridge has besides when one of its ports has IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortKey:
     """A local port, by network interface."""
 
@@ -74,4 +79,15 @@ class ElasticKey:
     public_ip: str
 
 
-Key = BridgeKey | PortKey | NeighbourKey | NetworkKey | GatewayKey | GroupKey | MemberKey | PrefixKey | ElasticKey
+Key = (
+    BridgeKey
+    | Ipv6Key
+    | PortKey
+    | NeighbourKey
+    | NetworkKey
+    | GatewayKey
+    | GroupKey
+    | MemberKey
+    | PrefixKey
+    | ElasticKey
+)

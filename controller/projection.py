@@ -11,6 +11,7 @@ from controller.keys import (
     ElasticKey,
     GatewayKey,
     GroupKey,
+    Ipv6Key,
     Key,
     MemberKey,
     NeighbourKey,
@@ -18,16 +19,18 @@ from controller.keys import (
     PortKey,
     PrefixKey,
 )
-from econe_api.store.records import RuleRecord
-from flowrules.addresses import ipv4_to_int, mac_to_int
+from econe_api.store.records import InterfaceRecord, RuleRecord
+from flowrules.addresses import ipv4_to_int, ipv6_to_int, mac_to_int, version_of
 from flowrules.intent import (
     ANYWHERE,
+    ANYWHERE_IPV6,
     Bridge,
     ElasticIp,
     Gateway,
     Group,
     GroupMembers,
     Intent,
+    Ipv6Bridge,
     Local,
     Member,
     Neighbour,
@@ -48,14 +51,33 @@ def resolve(index: Index, host: str, key: Key) -> Intent | None:
 
 
 def prefix(cidr: str) -> Prefix:
-    """``"10.0.0.0/8"`` as a value."""
+    """``"10.0.0.0/8"`` or ``"2001:db8::/32"`` as a value."""
     address, length = cidr.split("/")
-    return Prefix(ipv4_to_int(address), int(length))
+    return _prefix_at(address, int(length))
+
+
+def _prefix_at(address: str, length: int | None = None) -> Prefix:
+    """A prefix; ``length`` None = the address alone."""
+    version = version_of(address)
+    whole = 32 if version == 4 else 128
+    return Prefix(_to_int(address), whole if length is None else length, version)
+
+
+def _to_int(address: str) -> int:
+    return ipv4_to_int(address) if version_of(address) == 4 else ipv6_to_int(address)
+
+
+def _of_version(record: InterfaceRecord, version: int) -> tuple[int, ...]:
+    return tuple(sorted(_to_int(address) for address in record.addresses if version_of(address) == version))
 
 
 def _bridge(index: Index, host: str, _key: BridgeKey) -> Intent:
     ports = index.hosts[host]
     return Bridge(ports.uplink, ports.fabric)
+
+
+def _ipv6(index: Index, host: str, _key: Ipv6Key) -> Intent | None:
+    return Ipv6Bridge() if index.ipv6_hosts[host] else None
 
 
 def _port(index: Index, host: str, key: PortKey) -> Intent | None:
@@ -69,10 +91,11 @@ def _port(index: Index, host: str, key: PortKey) -> Intent | None:
     return Port(
         place.ofport,
         mac_to_int(record.mac),
-        tuple(sorted(ipv4_to_int(address) for address in record.addresses)),
+        _of_version(record, 4),
         vpc.number,
         tuple(sorted(index.groups[group].number for group in record.groups)),
         flat=vpc.vlan == 0,
+        ipv6=_of_version(record, 6),
     )
 
 
@@ -88,7 +111,8 @@ def _neighbour(index: Index, host: str, key: NeighbourKey) -> Intent | None:
     elif place is not None and fabric is not None:
         via = Remote(fabric, vpc.vlan or None)
     routed = len(index.subnets_of[vpc.id]) > 1
-    return Neighbour(vpc.number, ipv4_to_int(key.address), mac_to_int(record.mac), via, routed)
+    version = version_of(key.address)
+    return Neighbour(vpc.number, _to_int(key.address), mac_to_int(record.mac), via, routed, version)
 
 
 def _network(index: Index, host: str, key: NetworkKey) -> Intent | None:
@@ -103,7 +127,8 @@ def _gateway(index: Index, host: str, key: GatewayKey) -> Intent | None:
     vpc = index.vpcs.get(subnet.vpc) if subnet else None
     if subnet is None or vpc is None or not index.vpc_hosts[vpc.id][host]:
         return None
-    return Gateway(vpc.number, ipv4_to_int(subnet.gateway))
+    ipv6 = None if subnet.ipv6_gateway is None else ipv6_to_int(subnet.ipv6_gateway)
+    return Gateway(vpc.number, ipv4_to_int(subnet.gateway), ipv6)
 
 
 def _group(index: Index, host: str, key: GroupKey) -> Intent | None:
@@ -112,7 +137,8 @@ def _group(index: Index, host: str, key: GroupKey) -> Intent | None:
         return None
     known = [rule for rule in group.rules if direction_of(rule) is key.direction]
     rules = frozenset(rule for rule in (_rule(index, record) for record in known) if rule is not None)
-    return Group(group.number, key.direction, rules) if rules else None
+    ipv6 = bool(index.group_ipv6_hosts[key.group][host])
+    return Group(group.number, key.direction, rules, ipv6) if rules else None
 
 
 def _rule(index: Index, record: RuleRecord) -> Rule | None:
@@ -133,12 +159,12 @@ def _member(index: Index, host: str, key: MemberKey) -> Intent | None:
         return None
     if not index.interested(host, key.direction, key.group):
         return None
-    return Member(GroupMembers(group.number), Prefix(ipv4_to_int(key.address), 32), key.direction)
+    return Member(GroupMembers(group.number), _prefix_at(key.address), key.direction)
 
 
 def _prefix(index: Index, host: str, key: PrefixKey) -> Intent | None:
     remote = prefix(key.cidr)
-    if remote == ANYWHERE or not index.interested(host, key.direction, key.cidr):
+    if remote in (ANYWHERE, ANYWHERE_IPV6) or not index.interested(host, key.direction, key.cidr):
         return None
     return Member(remote, remote, key.direction)
 
@@ -164,6 +190,7 @@ def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
 
 _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     BridgeKey: _bridge,
+    Ipv6Key: _ipv6,
     PortKey: _port,
     NeighbourKey: _neighbour,
     NetworkKey: _network,

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controller.bindings import HostPorts
-from controller.index import Index, Place, Remote, references
+from controller.index import Index, Place, Remote, has_ipv6, references
 from controller.keys import (
     BridgeKey,
     ElasticKey,
     GatewayKey,
     GroupKey,
+    Ipv6Key,
     Key,
     MemberKey,
     NeighbourKey,
@@ -94,6 +95,7 @@ class World:
         """The names of all fragments that ``host`` may have now."""
         index = self.index
         yield BridgeKey()
+        yield Ipv6Key()
         for vpc in [vpc for vpc, hosts in index.vpc_hosts.items() if hosts[host]]:
             yield from self._vpc_keys(vpc)
         for group in [group for group, hosts in index.group_hosts.items() if hosts[host]]:
@@ -216,10 +218,20 @@ class World:
             for group in record.groups:
                 self._group_was[group].setdefault(place.host, bool(index.group_hosts[group][place.host]))
                 index.group_hosts[group][place.host] += step
+            if has_ipv6(record):
+                self._touch_ipv6(record, place.host, step)
             self._mark([place.host], self._port_keys(record.id))
             self._mark([place.host], (NeighbourKey(record.id, address) for address in record.addresses))
         self._mark(self._vpc_audience(record.vpc), (NeighbourKey(record.id, a) for a in record.addresses))
         self._mark_memberships(record)
+
+    def _touch_ipv6(self, record: InterfaceRecord, host: str, step: int) -> None:
+        """Only where an interface has IPv6 are there flows for it."""
+        self.index.ipv6_hosts[host] += step
+        self._mark([host], [Ipv6Key()])
+        for group in record.groups:
+            self.index.group_ipv6_hosts[group][host] += step
+            self._mark([host], (GroupKey(group, direction) for direction in Direction))
 
     # One setter per kind of record.
 

@@ -93,6 +93,7 @@ class Config:
     """The whole file.  Timeouts are in seconds: how long a call waits for switches and for instances.
 
     ``database`` is an SQLAlchemy URL; ``key_file`` holds the key that access-key secrets are encrypted with.
+    ``ipv6`` gives the networks of new accounts IPv6.
     """
 
     state: Path
@@ -107,6 +108,7 @@ class Config:
     hypervisors: tuple[Hypervisor, ...]
     images: tuple[Image, ...]
     instance_types: tuple[InstanceType, ...]
+    ipv6: bool = False
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -174,6 +176,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         hypervisors=tuple(_hypervisor(entry, region) for entry in top.entries("hypervisor", "name")),
         images=tuple(_image(entry) for entry in top.entries("image", "id")) or _IMAGES,
         instance_types=tuple(_instance_type(entry) for entry in top.entries("instance_type", "name")) or _TYPES,
+        ipv6=top.boolean("ipv6", default=False),
     )
     top.finish()
     return config

@@ -59,6 +59,13 @@ class Table:
             raise self.error(key, f"{value} is out of range", f"write a number from {least} to {most}")
         return value
 
+    def boolean(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self._get(key, default, "true or false")
+        if not isinstance(value, bool):
+            raise self._type_error(key, value, "true or false")
+        return value
+
     def seconds(self, key: str, default: float) -> float:
         """Return a duration in seconds, 0 to one day."""
         value = self._get(key, default, "a number")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
+#: Where links have their own addresses (RFC 4291 section 2.5.6), and all multicast ones: address and mask.
+LINK_LOCAL = (0xFE80 << 112, 0xFFC0 << 112)
+IPV6_MULTICAST = (0xFF << 120, 0xFF << 120)
 #: MAC of the virtual router of every VPC on every host (locally administered, RFC 7042 section 2.1).
 ROUTER_MAC = 0x025C_E000_0001
 _ELASTIC_IP_MAC = 0x02E1
@@ -37,3 +42,16 @@ def ipv4_to_int(text: str) -> int:
 def ipv4_to_text(address: int) -> str:
     """An integer as a dotted quad."""
     return ".".join(str(address >> shift & 0xFF) for shift in (24, 16, 8, 0))
+
+
+def ipv6_to_int(text: str) -> int:
+    """An IPv6 address (without a zone) as an integer; raises ValueError when it is none."""
+    address = IPv6Address(text)
+    if address.scope_id is not None:
+        raise ValueError(f"an address with a zone: {text!r}")
+    return int(address)
+
+
+def version_of(text: str) -> int:
+    """4 or 6: the family of an address or prefix in text form."""
+    return 6 if ":" in text else 4

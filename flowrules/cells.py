@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from flowrules.fields import IpProtocol
-from flowrules.intent import ANYWHERE, RemoteSet, Rule
+from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, RemoteSet, Rule
 
 Remotes = frozenset[RemoteSet]
 
 _ALL_PORTS = (0, 0xFFFF)
 _WITH_PORTS = (IpProtocol.TCP, IpProtocol.UDP)
+_WITH_TYPES = (IpProtocol.ICMP, IpProtocol.ICMPV6)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
     """What a rule flow matches.
 
-    ``protocol`` -1 = any.  For TCP and UDP ``first`` and ``second`` are port value and mask, for ICMP type and code;
+    ``protocol`` -1 = any.  For TCP and UDP ``first`` and ``second`` are port value and mask, for ICMP and ICMPv6
+    type and code;
     None = not tested.
     """
 
@@ -43,8 +45,8 @@ class Cell:
 
 
 def cells(rules: Iterable[Rule]) -> dict[Cell, Remotes]:
-    """The cells of a set of rules with the remote sets each one admits; a cell that says no more than a wider one
-    is left out.
+    """The cells of a set of rules of one IP version with the remote sets each one admits; a cell that says no more
+    than a wider one is left out.
     """
     by_protocol: dict[int, list[Rule]] = {}
     for rule in rules:
@@ -57,8 +59,8 @@ def cells(rules: Iterable[Rule]) -> dict[Cell, Remotes]:
             result[Cell(protocol)] = whole
         if protocol in _WITH_PORTS:
             result.update(_port_cells(protocol, members, whole))
-        elif protocol == IpProtocol.ICMP:
-            result.update(_icmp_cells(members, whole))
+        elif protocol in _WITH_TYPES:
+            result.update(_icmp_cells(protocol, members, whole))
     return result
 
 
@@ -74,13 +76,16 @@ def port_blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 def _union(rules: Iterable[Rule], base: Remotes = frozenset()) -> Remotes:
     remotes = base | {rule.remote for rule in rules}
-    return frozenset({ANYWHERE}) if ANYWHERE in remotes else remotes
+    for anywhere in (ANYWHERE, ANYWHERE_IPV6):
+        if anywhere in remotes:
+            return frozenset({anywhere})
+    return remotes
 
 
 def _covers_protocol(rule: Rule) -> bool:
     if rule.first is None:
         return True
-    if rule.protocol == IpProtocol.ICMP:
+    if rule.protocol in _WITH_TYPES:
         return rule.first == -1
     return rule.protocol not in _WITH_PORTS or (rule.first, rule.last) == _ALL_PORTS
 
@@ -100,13 +105,13 @@ def _port_cells(protocol: int, rules: list[Rule], whole: Remotes) -> Iterator[tu
             yield Cell(protocol, value, mask), remotes
 
 
-def _icmp_cells(rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:
+def _icmp_cells(protocol: int, rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:
     for kind in sorted({rule.first for rule in rules if rule.first is not None and rule.first >= 0}):
         of_kind = [rule for rule in rules if rule.first == kind]
         any_code = _union((rule for rule in of_kind if rule.last == -1), whole)
         if any_code != whole:
-            yield Cell(IpProtocol.ICMP, kind), any_code
+            yield Cell(protocol, kind), any_code
         for code in sorted({rule.last for rule in of_kind if rule.last is not None and rule.last >= 0}):
             remotes = _union((rule for rule in of_kind if rule.last == code), any_code)
             if remotes != any_code:
-                yield Cell(IpProtocol.ICMP, kind, code), remotes
+                yield Cell(protocol, kind, code), remotes

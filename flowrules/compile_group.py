@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Action, Load, Resubmit
 from flowrules.cells import Cell, Remotes, cells
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import ANYWHERE, Direction, Group, GroupMembers, Member, RemoteSet
+from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, Direction, Group, GroupMembers, Member, RemoteSet, Rule
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
+_IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 _GROUP_KIND = 0
 _PREFIX_KIND = 1
+_IPV6_KIND = 2
+_IPV6_HASH_BITS = 60
 _PORT_FIELDS = {IpProtocol.TCP: f.TCP_DST, IpProtocol.UDP: f.UDP_DST}
+_TYPE_FIELDS = {
+    IpProtocol.ICMP: (f.ICMP_TYPE, f.ICMP_CODE),
+    IpProtocol.ICMPV6: (f.ICMPV6_TYPE, f.ICMPV6_CODE),
+}
 
 
 def remote_set_id(remote: RemoteSet) -> int:
     """The 64 bits that name a remote set in the pipeline.
 
     They say what the set *is* (bits 63-62 the kind; then a group's number, or a prefix's length and address), so that
-    equal policy gives equal flows however it came about, and no two sets can be mistaken for one another.
+    equal policy gives equal flows however it came about, and no two sets can be mistaken for one another.  An IPv6
+    prefix does not fit: 60 bits of its BLAKE2b stand for it.  Of a million prefixes two meet in one of two million
+    clouds.
     """
     if isinstance(remote, GroupMembers):
         return _GROUP_KIND << 62 | remote.group
+    if remote.version == 6:
+        digest = blake2b(remote.address.to_bytes(16, "big") + bytes([remote.length]), digest_size=8).digest()
+        return _IPV6_KIND << 62 | int.from_bytes(digest, "big") >> (64 - _IPV6_HASH_BITS)
     return _PREFIX_KIND << 62 | remote.length << 32 | remote.address
 
 
@@ -32,10 +46,23 @@ def compile_group(group: Group) -> tuple[Flow, ...]:
     ingress = group.direction is Direction.INGRESS
     table, remotes_table = (t.INGRESS_RULES, t.INGRESS_REMOTES) if ingress else (t.EGRESS_RULES, t.EGRESS_REMOTES)
     number = match(f.GROUP, group.number)
-    return tuple(
-        flow(table, 10 + 10 * cell.specificity, [number, *_cell_matches(cell)], _look_up(remotes, remotes_table))
-        for cell, remotes in sorted(cells(group.rules).items(), key=lambda item: _order(item[0]))
-    )
+    flows: list[Flow] = []
+    for version, family in ((4, _IPV4), (6, _IPV6))[: 2 if group.ipv6 else 1]:
+        for cell, remotes in sorted(cells(_rules_of(group, version)).items(), key=lambda item: _order(item[0])):
+            matches = [number, *_cell_matches(cell, family)]
+            flows.append(flow(table, 10 + 10 * cell.specificity, matches, _look_up(remotes, remotes_table)))
+    return tuple(flows)
+
+
+def _rules_of(group: Group, version: int) -> list[Rule]:
+    """The rules that speak of one IP version: a group reference speaks of both, ICMP and ICMPv6 of their own."""
+    other_icmp = IpProtocol.ICMPV6 if version == 4 else IpProtocol.ICMP
+    return [
+        rule
+        for rule in group.rules
+        if rule.protocol != other_icmp
+        if isinstance(rule.remote, GroupMembers) or rule.remote.version == version
+    ]
 
 
 def _order(cell: Cell) -> tuple[int, int, int]:
@@ -47,24 +74,25 @@ def _order(cell: Cell) -> tuple[int, int, int]:
     )
 
 
-def _cell_matches(cell: Cell) -> list[Match]:
-    matches = [_IPV4]
+def _cell_matches(cell: Cell, family: Match) -> list[Match]:
+    matches = [family]
     if cell.protocol == IpProtocol.ANY:
         return matches
     matches.append(match(f.IP_PROTO, cell.protocol))
     if cell.first is None:
         return matches
-    if cell.protocol == IpProtocol.ICMP:
-        matches.append(match(f.ICMP_TYPE, cell.first))
+    if cell.protocol in _TYPE_FIELDS:
+        kind, code = _TYPE_FIELDS[cell.protocol]
+        matches.append(match(kind, cell.first))
         if cell.second is not None:
-            matches.append(match(f.ICMP_CODE, cell.second))
+            matches.append(match(code, cell.second))
         return matches
     matches.append(match(_PORT_FIELDS[cell.protocol], cell.first, cell.second))
     return matches
 
 
 def _look_up(remotes: Remotes, table: int) -> list[Action]:
-    if ANYWHERE in remotes:
+    if ANYWHERE in remotes or ANYWHERE_IPV6 in remotes:
         return [Load(f.VERDICT, 1)]
     actions: list[Action] = []
     for remote in sorted(remote_set_id(remote) for remote in remotes):
@@ -75,8 +103,12 @@ def _look_up(remotes: Remotes, table: int) -> list[Action]:
 def compile_member(member: Member) -> tuple[Flow, ...]:
     """One address or prefix of a remote set, as the source (ingress) or the destination (egress) of a packet."""
     ingress = member.direction is Direction.INGRESS
-    table, field = (t.INGRESS_REMOTES, f.IPV4_SRC) if ingress else (t.EGRESS_REMOTES, f.IPV4_DST)
-    where = [match(f.REMOTE_SET, remote_set_id(member.remote)), _IPV4]
+    table = t.INGRESS_REMOTES if ingress else t.EGRESS_REMOTES
+    if member.prefix.version == 4:
+        family, field = _IPV4, f.IPV4_SRC if ingress else f.IPV4_DST
+    else:
+        family, field = _IPV6, f.IPV6_SRC if ingress else f.IPV6_DST
+    where = [match(f.REMOTE_SET, remote_set_id(member.remote)), family]
     if member.prefix.length:
         where.append(match(field, member.prefix.address, member.prefix.mask))
     return (flow(table, 10, where, [Load(f.VERDICT, 1)]),)

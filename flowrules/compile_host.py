@@ -17,9 +17,10 @@ from flowrules.actions import (
     SetField,
 )
 from flowrules.addresses import ROUTER_MAC
+from flowrules.compile_ipv6 import answer_solicitation, guard
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import Bridge, Gateway, Network
+from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network
 
 NO_VLAN = 0x0000
 VLAN_PRESENT = 0x1000
@@ -27,6 +28,7 @@ ARP_REQUEST = 1
 ARP_REPLY = 2
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
+_IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
@@ -67,8 +69,22 @@ def _track(track: int, state: int, groups: int, act: int, onward: int, zone: Sub
     return [
         flow(track, 1, [_IPV4], [Ct(zone=zone, table=state)]),
         *_by_state(state, groups, onward),
-        *_by_verdict(act, onward, zone),
+        *_by_verdict(act, onward, zone, _IPV4),
+        flow(act, 1, (), []),
     ]
+
+
+def compile_ipv6_bridge(_bridge: Ipv6Bridge) -> tuple[Flow, ...]:
+    """The flows that do not depend on any tenant's object but serve IPv6 alone."""
+    sides = (
+        (t.EGRESS_TRACK, t.EGRESS_STATE, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE),
+        (t.INGRESS_TRACK, t.INGRESS_STATE, t.INGRESS_ACT, t.OUTPUT, f.DESTINATION_ZONE),
+    )
+    flows = guard()
+    for track, state, act, onward, zone in sides:
+        flows.append(flow(track, 1, [_IPV6], [Ct(zone=zone, table=state)]))
+        flows += _by_verdict(act, onward, zone, _IPV6)
+    return tuple(flows)
 
 
 def _state(must: int, must_not: int = 0) -> Match:
@@ -90,7 +106,7 @@ def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
     ]
 
 
-def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
+def _by_verdict(table: int, onward: int, zone: Subfield, family: Match) -> list[Flow]:
     # Open vSwitch takes a ct action only behind a match on the IP version.
     new = _state(CtState.TRACKED | CtState.NEW)
     established = _state(CtState.TRACKED | CtState.ESTABLISHED)
@@ -98,11 +114,10 @@ def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
     unblock = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 0))
     block = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))
     return [
-        flow(table, 10, [_IPV4, yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
-        flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
-        flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
-        flow(table, 10, [_IPV4, no, established, match(f.BLOCKED, 0)], [block]),
-        flow(table, 1, (), []),
+        flow(table, 10, [family, yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
+        flow(table, 10, [family, yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
+        flow(table, 10, [family, yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
+        flow(table, 10, [family, no, established, match(f.BLOCKED, 0)], [block]),
     ]
 
 
@@ -123,7 +138,10 @@ def compile_network(network: Network) -> tuple[Flow, ...]:
 
 def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:
     """The virtual router answers for its address in a subnet."""
-    return (answer_arp(gateway.vpc, gateway.address, ROUTER_MAC),)
+    flows = [answer_arp(gateway.vpc, gateway.address, ROUTER_MAC)]
+    if gateway.ipv6 is not None:
+        flows.append(answer_solicitation(gateway.vpc, gateway.ipv6, ROUTER_MAC))
+    return tuple(flows)
 
 
 def answer_arp(vpc: int, address: int, mac: int) -> Flow:

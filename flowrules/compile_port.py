@@ -7,11 +7,13 @@ from flowrules import tables as t
 from flowrules.actions import Action, CtClear, DecTtl, Load, Output, PushVlan, Resubmit, SetField
 from flowrules.addresses import ROUTER_MAC, elastic_ip_mac
 from flowrules.compile_host import ARP_REQUEST, NO_VLAN, VLAN_PRESENT, answer_arp, arp_reply
+from flowrules.compile_ipv6 import answer_solicitation, compile_ipv6_sender
 from flowrules.fields import EtherType
 from flowrules.flow import Flow, flow, match
 from flowrules.intent import ElasticIp, Local, Neighbour, Port, Remote
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
+_IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 _ARP = match(f.ETH_TYPE, EtherType.ARP)
 
 
@@ -40,6 +42,7 @@ def compile_port(port: Port) -> tuple[Flow, ...]:
             # Who probes for its own address must hear nothing, or it would think the address taken.
             flow(t.ARP, 110, own, []),
         ]
+    flows += compile_ipv6_sender(port)
     if port.flat:
         actions: list[Action] = [Load(f.VPC, port.vpc), Resubmit(t.ROUTE)]
         untagged = (match(f.VLAN_VID, NO_VLAN), match(f.ETH_DST, port.mac))
@@ -66,18 +69,22 @@ def _arp_as(port: Port, sender: int) -> Flow:
 
 
 def compile_neighbour(neighbour: Neighbour) -> tuple[Flow, ...]:
-    """A known address of a VPC: ARP for it is answered, and packets to it find their way."""
-    vpc, address = match(f.VPC, neighbour.vpc), match(f.IPV4_DST, neighbour.address)
-    flows = [answer_arp(neighbour.vpc, neighbour.address, neighbour.mac)]
+    """A known address of a VPC: who asks for it is answered, and packets to it find their way."""
+    vpc = match(f.VPC, neighbour.vpc)
+    if neighbour.version == 4:
+        family, address, answer = _IPV4, match(f.IPV4_DST, neighbour.address), answer_arp
+    else:
+        family, address, answer = _IPV6, match(f.IPV6_DST, neighbour.address), answer_solicitation
+    flows = [answer(neighbour.vpc, neighbour.address, neighbour.mac)]
     if neighbour.via is None:
         return tuple(flows)
-    direct = [vpc, match(f.ETH_DST, neighbour.mac), _IPV4, address]
+    direct = [vpc, match(f.ETH_DST, neighbour.mac), family, address]
     if isinstance(neighbour.via, Remote):
         # Nothing that came from the fabric goes back to it.
         direct.append(match(f.FROM_FABRIC, 0))
     flows.append(flow(t.ROUTE, 100, direct, _way(neighbour.via)))
     if neighbour.routed:
-        via_router = (vpc, match(f.ETH_DST, ROUTER_MAC), _IPV4, address, match(f.FROM_FABRIC, 0))
+        via_router = (vpc, match(f.ETH_DST, ROUTER_MAC), family, address, match(f.FROM_FABRIC, 0))
         hop: list[Action] = [
             DecTtl(),
             SetField(f.ETH_SRC, ROUTER_MAC),

@@ -13,6 +13,7 @@ _OPENFLOW_BASIC = 0x8000
 _OPENFLOW_PACKET_REGISTERS = 0x8001
 _NICIRA_0 = 0x0000
 _NICIRA_1 = 0x0001
+_ERICSSON = 0x1000
 
 
 class Style(Enum):
@@ -100,6 +101,14 @@ ARP_SHA = _basic("arp_sha", 24, 48, Style.MAC)
 ARP_THA = _basic("arp_tha", 25, 48, Style.MAC)
 IPV6_SRC = _basic("ipv6_src", 26, 128, Style.IPV6)
 IPV6_DST = _basic("ipv6_dst", 27, 128, Style.IPV6)
+ICMPV6_TYPE = _basic("icmpv6_type", 29, 8)
+ICMPV6_CODE = _basic("icmpv6_code", 30, 8)
+ND_TARGET = _basic("nd_target", 31, 128, Style.IPV6)
+ND_SLL = _basic("nd_sll", 32, 48, Style.MAC)
+ND_TLL = _basic("nd_tll", 33, 48, Style.MAC)
+#: Flags of a neighbour advertisement, and the type of the link-layer address option (Ericsson's extensions).
+ND_RESERVED = Field("nd_reserved", _ERICSSON, 1, 32, Style.DECIMAL)
+ND_OPTIONS_TYPE = Field("nd_options_type", _ERICSSON, 2, 8)
 
 #: The 16-bit ingress port of NXM; actions clear it so that a packet may leave where it came in (``ovs-actions(7)``).
 NXM_IN_PORT = Field("NXM_OF_IN_PORT", _NICIRA_0, 0, 16)

@@ -21,15 +21,17 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Prefix:
-    """An IPv4 prefix as a remote set; host bits are zero."""
+    """An IPv4 or IPv6 prefix (``version`` 4 or 6) as a remote set; host bits are zero."""
 
     address: int
     length: int
+    version: int = 4
 
     @property
     def mask(self) -> int:
         """The network mask as an integer."""
-        return (0xFFFFFFFF << (32 - self.length)) & 0xFFFFFFFF
+        bits = 32 if self.version == 4 else 128
+        return (1 << bits) - (1 << (bits - self.length))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,6 +45,7 @@ RemoteSet = Prefix | GroupMembers
 
 #: "Anyone": needs no lookup.
 ANYWHERE = Prefix(0, 0)
+ANYWHERE_IPV6 = Prefix(0, 0, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Rule:
     """One permission of a group.
 
     ``protocol`` is an IANA number or -1 = any.  ``first`` and ``last`` are the port range for TCP and UDP
-    (None = all); for ICMP they are type and code with -1 = any.  Other protocols have neither.
+    (None = all); for ICMP and ICMPv6 they are type and code with -1 = any.  Other protocols have neither.
     """
 
     protocol: int
@@ -64,8 +67,8 @@ class Rule:
             raise ValueError(f"no such protocol: {self.protocol}")
         if (self.first is None) != (self.last is None):
             raise ValueError("a rule has both bounds or none")
-        limit = 255 if self.protocol == IpProtocol.ICMP else 65535
-        low = -1 if self.protocol == IpProtocol.ICMP else 0
+        icmp = self.protocol in (IpProtocol.ICMP, IpProtocol.ICMPV6)
+        low, limit = (-1, 255) if icmp else (0, 65535)
         for bound in (self.first, self.last):
             if bound is not None and not low <= bound <= limit:
                 raise ValueError(f"{bound} is out of range for protocol {self.protocol}")
@@ -80,11 +83,16 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6Bridge:
+    """What a bridge has besides when one of its ports has IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """A local port: one network interface of an instance.
 
     ``flat`` = the fabric carries no VLAN tags, so that packets from it are told apart by this MAC.
-    ``groups`` are group numbers in ascending order.
+    ``groups`` are group numbers in ascending order, ``addresses`` IPv4 and ``ipv6`` IPv6 addresses.
     """
 
     ofport: int
@@ -93,6 +101,7 @@ class Port:
     vpc: int
     groups: tuple[int, ...]
     flat: bool = False
+    ipv6: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A known address of a VPC and where it is; ``via`` None = it has no place yet, but ARP for it is answered.
+    """A known address of a VPC and where it is; ``via`` None = it has no place yet, but who asks for it is answered.
 
     ``routed`` = the VPC has several subnets, so the virtual router must be able to reach it.
     """
@@ -122,6 +131,7 @@ class Neighbour:
     mac: int
     via: Local | Remote | None
     routed: bool
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +145,21 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The virtual router's address in a subnet."""
+    """The virtual router's address in a subnet, and its IPv6 address there if the subnet has IPv6."""
 
     vpc: int
     address: int
+    ipv6: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The rules of a security group in one direction, as a set."""
+    """The rules of a security group in one direction, as a set; ``ipv6`` = a local port in the group has IPv6."""
 
     number: int
     direction: Direction
     rules: frozenset[Rule]
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,4 +183,4 @@ class ElasticIp:
     gateway_mac: int
 
 
-Intent = Bridge | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp
+Intent = Bridge | Ipv6Bridge | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp

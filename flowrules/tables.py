@@ -34,6 +34,7 @@ EXTERNAL_IN = 5
 FABRIC_IN = 7
 SPOOF = 10
 ARP = 12
+ND = 13
 EGRESS_TRACK = 15
 EGRESS_STATE = 20
 EGRESS_GROUPS = 21
@@ -51,7 +52,7 @@ INGRESS_REMOTES = 44
 INGRESS_ACT = 45
 OUTPUT = 50
 
-_PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE)
+_PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE, f.ICMPV6_TYPE, f.ICMPV6_CODE)
 _RULES = (f.REG3, f.ETH_TYPE, f.IP_PROTO, *_PORTS)
 _ACT = (f.ETH_TYPE, f.REG5, f.CT_STATE, f.CT_MARK)
 
@@ -90,9 +91,14 @@ TABLES: dict[int, Table] = {
         _table(
             SPOOF,
             "SPOOF",
-            "An instance may only send as itself: its MAC, its addresses, ARP that says the same.",
-            (f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC),
+            "An instance may only send as itself: its MAC, its addresses, ARP and neighbour solicitations that say the "
+            "same.  Router and neighbour advertisements, redirects, DHCPv6 servers and IPv6 multicast end here.",
+            (
+                *(f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC),
+                *(f.IPV6_SRC, f.IPV6_DST, f.IP_PROTO, f.UDP_SRC, f.ICMPV6_TYPE, f.ICMPV6_CODE, f.ND_SLL),
+            ),
             ARP,
+            ND,
             EGRESS_TRACK,
         ),
         _table(
@@ -100,6 +106,13 @@ TABLES: dict[int, Table] = {
             "ARP",
             "Answers ARP for gateways and known addresses of the VPC; nothing is flooded.",
             (f.ETH_TYPE, f.METADATA, f.IN_PORT, f.ARP_OP, f.ARP_TPA),
+        ),
+        _table(
+            ND,
+            "ND",
+            "Answers neighbour solicitations, which SPOOF has made advertisements, for gateways and known addresses of "
+            "the VPC; nothing is flooded.",
+            (f.ETH_TYPE, f.METADATA, f.IP_PROTO, f.ICMPV6_TYPE, f.ND_TARGET),
         ),
         _table(
             EGRESS_TRACK,
@@ -143,13 +156,13 @@ TABLES: dict[int, Table] = {
             EGRESS_REMOTES,
             "EGRESS_REMOTES",
             "Is the destination in the remote set?",
-            (f.XREG4, f.ETH_TYPE, f.IPV4_DST),
+            (f.XREG4, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST),
         ),
         _table(
             ROUTE,
             "ROUTE",
             "Where to: a local port, another hypervisor, through the virtual router, or outside.",
-            (f.METADATA, f.ETH_DST, f.ETH_TYPE, f.IPV4_DST, f.REG6),
+            (f.METADATA, f.ETH_DST, f.ETH_TYPE, f.IPV4_DST, f.IPV6_DST, f.REG6),
             ROUTE,
             ELASTIC_OUT,
             INGRESS_TRACK,
@@ -203,7 +216,7 @@ TABLES: dict[int, Table] = {
             INGRESS_REMOTES,
             "INGRESS_REMOTES",
             "Is the source in the remote set?",
-            (f.XREG4, f.ETH_TYPE, f.IPV4_SRC),
+            (f.XREG4, f.ETH_TYPE, f.IPV4_SRC, f.IPV6_SRC),
         ),
         _table(
             INGRESS_ACT,

@@ -46,6 +46,8 @@ _PORT_NAMES = {
     "udp_dst": "tp_dst",
     "sctp_src": "tp_src",
     "sctp_dst": "tp_dst",
+    "icmpv6_type": "icmp_type",
+    "icmpv6_code": "icmp_code",
 }
 _ORDER = (
     "ct_state",
@@ -73,6 +75,9 @@ _ORDER = (
     "icmp_code",
     "tp_src",
     "tp_dst",
+    "nd_target",
+    "nd_sll",
+    "nd_tll",
 )
 _RANK = {name: number for number, name in enumerate(_ORDER)}
 

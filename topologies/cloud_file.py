@@ -60,6 +60,7 @@ def _services(state: Path, port: int, controller: str) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
+ipv6 = true
 
 [api]
 bind = "127.0.0.1:{port}"

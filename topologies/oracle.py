@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from random import Random
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from econe_api.store.records import (
 #: Receiver of a packet that has left for the public network.
 OUTSIDE = "outside"
 
-_ICMP, _TCP, _UDP = 1, 6, 17
+_ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 _ANY = -1
 _Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord)
 
@@ -64,7 +64,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Service:
-    """What is asked for: protocol number, and destination port (TCP, UDP) or type and code (ICMP)."""
+    """What is asked for: protocol number, and destination port (TCP, UDP) or type and code (ICMP, ICMPv6)."""
 
     protocol: int
     port: int = 0
@@ -91,12 +91,13 @@ def verdict(state: State, sender: Sender, destination: str, service: Service) ->
     if sender.interface is None:
         return _from_public(state, None, sender.address, destination, service)
     interface = state.interface(sender.interface)
-    if interface is None or sender.address not in interface.addresses:
+    version = ip_address(destination).version
+    if interface is None or sender.address not in interface.addresses or ip_address(sender.address).version != version:
         return DENIED
     if not _allowed(state, interface, destination, service, egress=True, private=True):
         return DENIED
     vpc = next(record for record in state.all(VpcRecord) if record.id == interface.vpc)
-    if IPv4Address(destination) in IPv4Network(vpc.cidr):
+    if version == 6 or IPv4Address(destination) in IPv4Network(vpc.cidr):  # elastic IPs are IPv4
         return _private(state, interface, sender.address, destination, service)
     public = next((a.public_ip for a in state.all(AddressRecord) if _stands_for(a, interface, sender.address)), None)
     if public is None:
@@ -148,7 +149,10 @@ def _allowed(
     ``private`` = the peer is seen by its private address, the only one that a group stands for.
     """
     return any(
-        rule.egress is egress and _covers(rule, service) and _means(state, rule, peer, private=private)
+        rule.egress is egress
+        and _covers(rule, service)
+        and rule.protocol != (_ICMPV6 if ip_address(peer).version == 4 else _ICMP)
+        and _means(state, rule, peer, private=private)
         for group in state.all(GroupRecord)
         if group.id in interface.groups
         for rule in group.rules
@@ -157,7 +161,7 @@ def _allowed(
 
 def _means(state: State, rule: RuleRecord, peer: str, *, private: bool) -> bool:
     if rule.cidr is not None:
-        return IPv4Address(peer) in IPv4Network(rule.cidr)
+        return ip_address(peer) in ip_network(rule.cidr)  # never across versions
     return private and any(
         rule.group in member.groups and peer in member.addresses for member in state.all(InterfaceRecord)
     )
@@ -169,7 +173,7 @@ def _covers(rule: RuleRecord, service: Service) -> bool:
     if rule.protocol != service.protocol:
         return False
     first, last = rule.from_port, rule.to_port
-    if service.protocol == _ICMP:
+    if service.protocol in (_ICMP, _ICMPV6):
         return first in (None, _ANY, service.port) and (first in (None, _ANY) or last in (None, _ANY, service.code))
     if service.protocol in (_TCP, _UDP) and first is not None and last is not None:
         return first <= service.port <= last
@@ -202,8 +206,8 @@ def questions(state: State, rng: Random, count: int) -> Iterator[Question]:
 def _services(state: State) -> set[Service]:
     found = {Service(_TCP, 80), Service(_UDP, 53), Service(_ICMP, 8), Service(47), Service(132)}
     for rule in (rule for group in state.all(GroupRecord) for rule in group.rules):
-        if rule.protocol == _ICMP:
-            found |= {Service(_ICMP, max(rule.from_port or 0, 0), code) for code in (0, 1, 4)}
+        if rule.protocol in (_ICMP, _ICMPV6):
+            found |= {Service(rule.protocol, max(rule.from_port or 0, 0), code) for code in (0, 1, 4)}
         elif rule.protocol in (_TCP, _UDP):
             edges = {edge + step for edge in (rule.from_port, rule.to_port) if edge is not None for step in (-1, 0, 1)}
             found |= {Service(rule.protocol, port) for port in edges if 0 <= port <= 65535}

@@ -44,7 +44,7 @@ class Vantage:
 
     def fetch(self, host: str, port: int = 80) -> str:
         """Ask a guest's web server: "ID saw ADDRESS", who answered and the client address it saw, or "no answer"."""
-        url = f"http://{host}:{port}/"
+        url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         got = self.run("curl", "--silent", "--fail", "--noproxy", "*", "--max-time", str(PROBE), url)
         if got.returncode != 0:
             return SHUT

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from econe_api.store.records import InterfaceRecord, SubnetRecord
 from topologies.dummy_switch import DummySwitch
@@ -20,6 +20,7 @@ _BROADCAST = "ff:ff:ff:ff:ff:ff"
 _PORTED = {6: "tcp", 17: "udp"}
 _CLIENT_PORT = 40000
 _ECHO, _ECHO_REPLY = 8, 0
+_ECHO_IPV6, _ECHO_REPLY_IPV6 = 128, 129
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Guest:
     mac: str
     subnet: str
     gateway: str
+    ipv6_subnet: str | None = None
+    ipv6_gateway: str | None = None
 
 
 def guests(state: State, ofports: Mapping[str, int]) -> dict[str, Guest]:
@@ -52,6 +55,8 @@ def guests(state: State, ofports: Mapping[str, int]) -> dict[str, Guest]:
             record.mac,
             subnets[record.subnet].cidr,
             subnets[record.subnet].gateway,
+            subnets[record.subnet].ipv6_cidr,
+            subnets[record.subnet].ipv6_gateway,
         )
         for record in state.all(InterfaceRecord)
         if record.id in state.hosts
@@ -86,8 +91,10 @@ class _Trip:
     service: Service
     state: str = "new"
 
-    def transport(self) -> str:
+    def transport(self, version: int) -> str:
         service = self.service
+        if version == 6:
+            return self._over_ipv6()
         if service.protocol == 1:
             return f"icmp,icmp_type={service.port},icmp_code={service.code}"
         name = _PORTED.get(service.protocol)
@@ -95,6 +102,16 @@ class _Trip:
             return f"ip,nw_proto={service.protocol}"
         ends = (_CLIENT_PORT, service.port) if self.state == "new" else (service.port, _CLIENT_PORT)
         return f"{name},{name}_src={ends[0]},{name}_dst={ends[1]}"
+
+    def _over_ipv6(self) -> str:
+        service = self.service
+        if service.protocol == 58:
+            return f"icmp6,icmpv6_type={service.port},icmpv6_code={service.code}"
+        name = _PORTED.get(service.protocol)
+        if name is None:
+            return f"ipv6,nw_proto={service.protocol}"
+        ends = (_CLIENT_PORT, service.port) if self.state == "new" else (service.port, _CLIENT_PORT)
+        return f"{name}6,{name}_src={ends[0]},{name}_dst={ends[1]}"
 
 
 class TraceError(AssertionError):
@@ -120,6 +137,8 @@ class Tracer:
         """What becomes of the answer to a connection's packet that had ``verdict``."""
         if service.protocol == 1:
             service = replace(service, port=_ECHO_REPLY if service.port == _ECHO else service.port)
+        if service.protocol == 58 and service.port == _ECHO_IPV6:
+            service = replace(service, port=_ECHO_REPLY_IPV6)
         receiver = None if verdict.receiver == OUTSIDE else verdict.receiver
         return self._send(Sender(receiver, verdict.destination), verdict.source, _Trip(service, "est|rpl"))
 
@@ -129,8 +148,16 @@ class Tracer:
         guest = self.wiring.guests.get(sender.interface)
         if guest is None:
             return DENIED
-        near = IPv4Address(destination) in IPv4Network(guest.subnet)
-        hop = self._neighbour(guest, sender.address, destination if near else guest.gateway)
+        version = ip_address(destination).version
+        subnet, gateway = guest.subnet, guest.gateway
+        if version == 6:
+            if guest.ipv6_subnet is None or guest.ipv6_gateway is None:
+                return DENIED
+            subnet, gateway = guest.ipv6_subnet, guest.ipv6_gateway
+        if ip_address(sender.address).version != version:
+            return DENIED  # there is no such packet
+        near = ip_address(destination) in ip_network(subnet)
+        hop = self._neighbour(guest, sender.address, destination if near else gateway)
         if hop is None:
             return DENIED
         frame = _Frame(guest.mac, hop, sender.address, destination)
@@ -206,7 +233,8 @@ class Tracer:
         """The MAC that a guest finds for an address of its subnet."""
         asked = (guest.mac, source, target)
         if asked not in self._neighbours:
-            self._neighbours[asked] = self._arp(guest.host, guest.ofport, guest.mac, source, target)
+            find = self._arp if ip_address(target).version == 4 else self._solicit
+            self._neighbours[asked] = find(guest.host, guest.ofport, guest.mac, source, target)
         return self._neighbours[asked]
 
     def _arp(self, host: str, ofport: int, mac: str, source: str, target: str) -> str | None:
@@ -221,13 +249,31 @@ class Tracer:
             raise TraceError(f"a wrong ARP answer: {final}")
         return _field(final, "arp_sha")
 
+    def _solicit(self, host: str, ofport: int, mac: str, source: str, target: str) -> str | None:
+        request = (
+            f"icmp6,dl_src={mac},dl_dst=33:33:ff:00:00:01,ipv6_src={source},ipv6_dst=ff02::1:ff00:1,nw_ttl=255,"
+            f"icmpv6_type=135,icmpv6_code=0,nd_target={target},nd_sll={mac}"
+        )
+        outputs, final = self._trace(host, f"in_port={ofport},{request}", "new")
+        if outputs != [ofport]:
+            if outputs:
+                raise TraceError(f"a solicitation from port {ofport} of {host} went to {outputs}")
+            return None
+        said = {name: _field(final, name) for name in ("dl_dst", "icmp_type", "ipv6_src", "ipv6_dst", "nd_target")}
+        expected = {"dl_dst": mac, "icmp_type": "136", "ipv6_src": target, "ipv6_dst": source, "nd_target": target}
+        if said != expected or _field(final, "dl_src") != _field(final, "nd_tll"):
+            raise TraceError(f"a wrong advertisement: {final}")
+        return _field(final, "nd_tll")
+
     # One bridge.
 
     def _pass(self, host: str, ofport: int, frame: _Frame, trip: _Trip) -> tuple[int, _Frame] | None:
+        version = ip_address(frame.ip_dst).version
+        source, destination = ("nw_src", "nw_dst") if version == 4 else ("ipv6_src", "ipv6_dst")
         words = [
-            f"in_port={ofport},{trip.transport()}",
+            f"in_port={ofport},{trip.transport(version)}",
             f"dl_src={frame.eth_src},dl_dst={frame.eth_dst}",
-            f"nw_src={frame.ip_src},nw_dst={frame.ip_dst},nw_ttl={frame.ttl}",
+            f"{source}={frame.ip_src},{destination}={frame.ip_dst},nw_ttl={frame.ttl}",
         ]
         if frame.vlan is not None:
             words.append(f"dl_vlan={frame.vlan}")
@@ -294,6 +340,7 @@ def _field(flow: str, name: str) -> str:
 
 def _frame(flow: str) -> _Frame:
     vlan = _field(flow, "dl_vlan")
-    source, destination = _field(flow, "nw_src"), _field(flow, "nw_dst")
+    source = _field(flow, "nw_src") or _field(flow, "ipv6_src")
+    destination = _field(flow, "nw_dst") or _field(flow, "ipv6_dst")
     ttl = int(_field(flow, "nw_ttl"))
     return _Frame(_field(flow, "dl_src"), _field(flow, "dl_dst"), source, destination, int(vlan) if vlan else None, ttl)

@@ -6,6 +6,7 @@ from typing import Any
 
 from econe_api.actions import identifiers, pagination
 from econe_api.actions.filters import Field, Filters
+from econe_api.actions.ipv6 import MOST_ADDRESSES
 from econe_api.call import Call
 from econe_api.config import Image, InstanceType
 from econe_api.errors import Ec2Error
@@ -98,10 +99,12 @@ def describe_types(call: Call, txn: Transaction) -> dict[str, Any]:
         )
     found = [size for size in sizes.values() if (not wanted or size.name in wanted) and filters.matches(size)]
     shown, token = pagination.page(found, lambda size: (size.name,), params, call.action)
-    return {"InstanceTypes": [_type(size) for size in shown]} | ({"NextToken": token} if token else {})
+    return {"InstanceTypes": [_type(size, ipv6=txn.config.ipv6) for size in shown]} | (
+        {"NextToken": token} if token else {}
+    )
 
 
-def _type(size: InstanceType) -> dict[str, Any]:
+def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
     return {
         "InstanceType": size.name,
         "CurrentGeneration": True,
@@ -117,8 +120,8 @@ def _type(size: InstanceType) -> dict[str, Any]:
         "NetworkInfo": {
             "MaximumNetworkInterfaces": 1,
             "Ipv4AddressesPerInterface": 1,
-            "Ipv6AddressesPerInterface": 0,
-            "Ipv6Supported": False,
+            "Ipv6AddressesPerInterface": MOST_ADDRESSES if ipv6 else 0,
+            "Ipv6Supported": ipv6,
         },
         "HibernationSupported": False,
         "BurstablePerformanceSupported": False,

@@ -1,4 +1,4 @@
-"""Instances with their interfaces, groups and addresses: loaded in five statements, shown in the API's shape."""
+"""Instances with their interfaces, groups and addresses: loaded in six statements, shown in the API's shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select
 
-from econe_api.actions import identifiers, tag_rows
+from econe_api.actions import identifiers, ipv6, tag_rows
 from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
 from econe_api.store.schema import addresses, groups, instances, interface_groups, interfaces
@@ -26,11 +26,12 @@ _SHOWN_AFTER_END = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class InterfaceView:
-    """An interface's row with its groups as (id, name), by id, and the row of its elastic IP if it has one."""
+    """An interface's row with its groups as (id, name), by id, the row of its elastic IP if it has one, its IPv6."""
 
     row: Row[Any]
     groups: tuple[tuple[str, str], ...]
     address: Row[Any] | None
+    ipv6: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,11 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
     associated = txn.connection.execute(select(addresses).where(addresses.c.interface.in_(linked)))
     by_interface = {row.interface: row for row in associated}
     links = select(interfaces).where(interfaces.c.instance.in_(chosen)).order_by(interfaces.c.device_index)
+    six = ipv6.load(txn, linked)
     views = defaultdict(list)
     for row in txn.connection.execute(links):
-        views[row.instance].append(InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id)))
+        view = InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id), six.get(row.id, ()))
+        views[row.instance].append(view)
     tags = tag_rows.load(txn, "instance", [row.id for row in rows])
     return [InstanceView(row, tuple(views[row.id]), tags[row.id]) for row in rows]
 
@@ -135,6 +138,8 @@ def _primary(view: InterfaceView) -> dict[str, Any]:
         "SourceDestCheck": True,
         "SecurityGroups": _groups(view),
     }
+    if view.ipv6:
+        shape["Ipv6Address"] = view.ipv6[0]
     return shape if view.address is None else shape | {"PublicIpAddress": view.address.public_ip}
 
 
@@ -171,7 +176,7 @@ def _interface(view: InterfaceView, owner: Row[Any]) -> dict[str, Any]:
         "SourceDestCheck": True,
         "Groups": _groups(view),
         "InterfaceType": "interface",
-        "Ipv6Addresses": [],
+        "Ipv6Addresses": ipv6.shape(view.ipv6),
         "PrivateIpAddresses": [address | association],
         "Attachment": {
             "AttachmentId": f"eni-attach-{row.id.removeprefix('eni-')}",

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select
 
-from econe_api.actions import group_lookup, instance_rows, launch_request, networks, placement, tag_rows
+from econe_api.actions import group_lookup, instance_rows, ipv6, launch_request, networks, placement, tag_rows
 from econe_api.actions.launch_request import LaunchRequest
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
 from econe_api.store.quotas import GROUPS_PER_INTERFACE, INSTANCES
 from econe_api.store.records import Kind
-from econe_api.store.schema import client_tokens, groups, instances, interface_groups, interfaces
+from econe_api.store.schema import client_tokens, groups, instances, interface_groups, interfaces, ipv6_addresses
 from econe_api.store.transaction import Transaction
 
 #: How long a ClientToken is remembered; EC2 promises a day.
@@ -199,6 +199,8 @@ def _insert(txn: Transaction, request: LaunchRequest, plan: _Plan, chosen: Seque
     new_instances: list[dict[str, Any]] = []
     new_interfaces: list[dict[str, Any]] = []
     macs = _macs(txn, len(plan.addresses))
+    ipv6_chosen = ipv6.choose(txn, plan.subnet, request.ipv6, len(plan.addresses))
+    ipv6_rows: list[dict[str, Any]] = []
     for index, (host, address) in enumerate(zip(plan.hosts, plan.addresses, strict=False)):
         instance, interface = txn.new_id("i"), txn.new_id("eni")
         new_instances.append(
@@ -231,9 +233,12 @@ def _insert(txn: Transaction, request: LaunchRequest, plan: _Plan, chosen: Seque
                 "created": txn.now,
             }
         )
+        ipv6_rows += ipv6.rows(plan.subnet.vpc, interface, ipv6_chosen[index])
         txn.touch(Kind.INTERFACE, interface)
     txn.connection.execute(insert(instances), new_instances)
     txn.connection.execute(insert(interfaces), new_interfaces)
+    if ipv6_rows:
+        txn.connection.execute(insert(ipv6_addresses), ipv6_rows)
     members = [{"interface": row["id"], "group": group} for row in new_interfaces for group in chosen]
     txn.connection.execute(insert(interface_groups), members)
     for kind, rows in (("instance", new_instances), ("network-interface", new_interfaces)):

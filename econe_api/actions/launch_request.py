@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, tag_rows
+from econe_api.actions import identifiers, ipv6, tag_rows
+from econe_api.actions.ipv6 import Ipv6Request
 from econe_api.actions.parameters import given, ipv4, refuse_unsupported, require
 from econe_api.call import Params
 from econe_api.config import Config, InstanceType
@@ -78,6 +79,7 @@ class LaunchRequest:
     token: str | None
     fingerprint: str
     tags: Mapping[str, tag_rows.Tags]
+    ipv6: Ipv6Request
 
 
 def parse(params: Params, config: Config) -> LaunchRequest:
@@ -89,9 +91,9 @@ def parse(params: Params, config: Config) -> LaunchRequest:
 
     """
     require(params, "ImageId", "MinCount", "MaxCount")
-    refuse_unsupported(params, _SUPPORTED, _NEUTRAL)
+    refuse_unsupported(params, _SUPPORTED | _ipv6(config), _NEUTRAL)
     least, most = _counts(params)
-    network = _network(params)
+    network = _network(params, config)
     private_ip = ipv4(network["PrivateIpAddress"], "privateIpAddress") if network.get("PrivateIpAddress") else None
     _check_private_ip(private_ip, network.get("SubnetId"), most)
     return LaunchRequest(
@@ -109,7 +111,13 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         token=_token(params.get("ClientToken")),
         fingerprint=fingerprint(params),
         tags=tag_rows.specified(params, "instance", "network-interface"),
+        ipv6=ipv6.parse(network, most),
     )
+
+
+def _ipv6(config: Config) -> frozenset[str]:
+    """What is supported where there is IPv6."""
+    return frozenset({"Ipv6AddressCount", "Ipv6Addresses"}) if config.ipv6 else frozenset()
 
 
 def fingerprint(params: Params) -> str:
@@ -130,14 +138,17 @@ def _counts(params: Params) -> tuple[int, int]:
     return least, most
 
 
-def _network(params: Params) -> Mapping[str, Any]:
-    """Groups, SubnetId and PrivateIpAddress, from the instance's own parameters or from NetworkInterfaces.1."""
+def _network(params: Params, config: Config) -> Mapping[str, Any]:
+    """Groups, SubnetId, PrivateIpAddress and IPv6, from the instance's own parameters or from NetworkInterfaces.1."""
     if not given(params, "NetworkInterfaces"):
         return {
             "Groups": params.get("SecurityGroupIds"),
             "SubnetId": params.get("SubnetId"),
             "PrivateIpAddress": params.get("PrivateIpAddress"),
+            "Ipv6AddressCount": params.get("Ipv6AddressCount"),
+            "Ipv6Addresses": params.get("Ipv6Addresses"),
         }
+    ipv6.refuse_at_both_places(params)
     for name, words in (
         ("SubnetId", "subnet ID"),
         ("SecurityGroupIds", "security groups"),
@@ -153,7 +164,7 @@ def _network(params: Params) -> Mapping[str, Any]:
     if len(interfaces) > 1:
         raise Ec2Error("UnsupportedOperation", "Instances with several network interfaces are not supported")
     interface = interfaces[0]
-    refuse_unsupported(interface, _INTERFACE, _INTERFACE_NEUTRAL)
+    refuse_unsupported(interface, _INTERFACE | _ipv6(config), _INTERFACE_NEUTRAL)
     if interface.get("DeviceIndex") != 0:
         raise Ec2Error(
             "InvalidParameterValue", "The first network interface must have the device index 0 (deviceIndex)"

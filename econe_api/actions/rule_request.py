@@ -15,6 +15,7 @@ from econe_api.errors import Ec2Error
 from econe_api.store.transaction import Transaction
 
 _FLAT = ("IpProtocol", "FromPort", "ToPort", "CidrIp")
+_CONTRADICTIONS = {(SourceKind.CIDR, permissions.ICMPV6), (SourceKind.CIDR6, permissions.ICMP)}
 _SOURCE_GROUP = ("SourceSecurityGroupName", "SourceSecurityGroupOwnerId")
 
 
@@ -62,18 +63,21 @@ def _everything_from(params: Params) -> list[AskedRule]:
     )
 
 
-def refuse_unenforced(rules: Sequence[AskedRule]) -> None:
+def refuse_unenforced(rules: Sequence[AskedRule], *, ipv6: bool) -> None:
     """Refuse what the data plane cannot enforce: it is neither stored nor passed over.
 
     Raises:
-        Ec2Error: UnsupportedOperation.
+        Ec2Error: UnsupportedOperation, InvalidParameterValue (ICMP of one IP version from a prefix of the other).
 
     """
     for rule in rules:
-        if rule.kind is SourceKind.CIDR6 or rule.protocol == permissions.ICMPV6:
+        if not ipv6 and (rule.kind is SourceKind.CIDR6 or rule.protocol == permissions.ICMPV6):
             raise Ec2Error("UnsupportedOperation", "IPv6 rules are not supported by this cloud")
         if rule.kind is SourceKind.PREFIX_LIST:
             raise Ec2Error("UnsupportedOperation", "Prefix lists are not supported by this cloud")
+        if (rule.kind, rule.protocol) in _CONTRADICTIONS:
+            name = permissions.protocol_name(rule.protocol)
+            raise Ec2Error("InvalidParameterValue", f"Invalid value '{rule.source}' for {rule.kind} with {name}.")
 
 
 def resolve(txn: Transaction, rules: Sequence[AskedRule], group: Row[Any]) -> list[Permission]:

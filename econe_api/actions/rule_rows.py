@@ -32,7 +32,7 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Rule]:
 
 
 def row(rule: Rule) -> dict[str, Any]:
-    """What to insert for a rule.  Only IPv4 prefixes and groups can be stored."""
+    """What to insert for a rule.  Only prefixes and groups can be stored."""
     permission = rule.permission
     return {
         "id": rule.id,
@@ -41,14 +41,16 @@ def row(rule: Rule) -> dict[str, Any]:
         "protocol": permission.protocol,
         "from_port": permission.from_port,
         "to_port": permission.to_port,
-        "cidr": permission.source if permission.kind is SourceKind.CIDR else None,
+        "cidr": permission.source if permission.kind in {SourceKind.CIDR, SourceKind.CIDR6} else None,
         "referenced_group": permission.source if permission.kind is SourceKind.GROUP else None,
         "description": rule.description,
     }
 
 
 def _rule(found: Row[Any]) -> Rule:
-    kind = SourceKind.GROUP if found.cidr is None else SourceKind.CIDR
+    kind = SourceKind.GROUP
+    if found.cidr is not None:
+        kind = SourceKind.CIDR6 if ":" in found.cidr else SourceKind.CIDR
     source = found.referenced_group if found.cidr is None else found.cidr
     permission = Permission(found.protocol, found.from_port, found.to_port, kind, source)
     return Rule(found.id, found.group, found.egress, permission, found.description)
@@ -111,6 +113,8 @@ def _flat(rule: Rule) -> dict[str, Any]:
     }
     if rule.permission.kind is SourceKind.CIDR:
         shape["CidrIpv4"] = rule.permission.source
+    if rule.permission.kind is SourceKind.CIDR6:
+        shape["CidrIpv6"] = rule.permission.source
     if rule.description:
         shape["Description"] = rule.description
     return shape

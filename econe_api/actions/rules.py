@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
@@ -10,6 +11,7 @@ from sqlalchemy import Row, delete, insert, select
 from econe_api.actions import group_lookup, identifiers, pagination, permissions, rule_request, rule_rows, tag_rows
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.parameters import given
+from econe_api.actions.permissions import SourceKind
 from econe_api.actions.rule_rows import Rule
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
@@ -76,11 +78,11 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     group = group_lookup.target(txn, call.params)
     tags = tag_rows.specified(call.params, "security-group-rule").get("security-group-rule", {})
     asked = rule_request.asked(call.params, egress=egress)
-    rule_request.refuse_unenforced(asked)
+    rule_request.refuse_unenforced(asked, ipv6=txn.config.ipv6)
     meant = rule_request.resolve(txn, asked, group)
     present = rule_rows.load(txn, rules.c.group == group.id, rules.c.egress == egress)
     after = permissions.added(frozenset(rule.permission for rule in present), meant)
-    if len(after) > txn.quota(OUTBOUND_RULES if egress else INBOUND_RULES):
+    if _most_of_one_version(after) > txn.quota(OUTBOUND_RULES if egress else INBOUND_RULES):
         raise Ec2Error(
             "RulesPerSecurityGroupLimitExceeded",
             "The maximum number of rules per security group has been reached.",
@@ -94,6 +96,13 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     txn.touch(Kind.GROUP, group.id)
     shown = [rule_rows.security_group_rule(rule, tags, txn.account, txn.config.region) for rule in new]
     return {"Return": True, "SecurityGroupRules": shown}
+
+
+def _most_of_one_version(found: Iterable[permissions.Permission]) -> int:
+    """IPv4 and IPv6 rules count apart; what is not a prefix counts as one of each."""
+    kinds = Counter(permission.kind for permission in found)
+    both = kinds.total() - kinds[SourceKind.CIDR] - kinds[SourceKind.CIDR6]
+    return both + max(kinds[SourceKind.CIDR], kinds[SourceKind.CIDR6])
 
 
 def _revoke(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Protocol
 class InterfaceSpec:
     """One network interface: its id (``eni-...``), MAC, address with prefix length, and the subnet's gateway.
 
+    ``ipv6`` are its IPv6 addresses, with prefix length and gateway of their own.
+
     The hypervisor's port must carry ``id`` and ``mac`` as OVSDB ``external_ids`` ``iface-id`` and ``attached-mac``.
     """
 
@@ -26,6 +28,9 @@ class InterfaceSpec:
     prefix_length: int
     gateway: str
     device_index: int
+    ipv6: tuple[str, ...] = ()
+    ipv6_prefix_length: int = 64
+    ipv6_gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ It leaves a daemon behind and ends, with status 0, once everything listens:
 * TCP 80 and 8080: any GET answers one line of text, the instance's id and the client's address as the instance saw it;
 * TCP 9000: every line comes back.
 
+All of it by IPv4 and IPv6.
+
 Each connection has a thread.  The daemon ends with SIGTERM.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import socketserver
 import sys
 import threading
@@ -52,6 +55,28 @@ class WebServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
 
+class Ipv6EchoServer(EchoServer):
+    """The same by IPv6."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Leave IPv4 to the other one."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+class Ipv6WebServer(WebServer):
+    """The web server by IPv6."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Leave IPv4 to the other one."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
 def page_handler(instance_id: str) -> type[BaseHTTPRequestHandler]:
     """Return the handler that answers for ``instance_id``."""
 
@@ -78,6 +103,9 @@ def main(instance_id: str) -> None:
     page = page_handler(instance_id)
     servers: list[socketserver.TCPServer] = [WebServer((ANY, port), page) for port in WEB_PORTS]
     servers.append(EchoServer((ANY, ECHO_PORT), Echo))
+    with contextlib.suppress(OSError):  # a kernel without IPv6
+        servers += [Ipv6WebServer((ANY, port), page) for port in WEB_PORTS]
+        servers.append(Ipv6EchoServer((ANY, ECHO_PORT), Echo))
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -175,7 +175,8 @@ class NamespaceBackend:
 
     def _wire(self, name: str, host: Host, spec: LaunchSpec) -> None:
         netns.ip_batch([f"netns add {name}"])
-        netns.set_sysctls(name, netns.QUIET)
+        with_ipv6 = any(interface.ipv6 for interface in spec.interfaces)
+        netns.set_sysctls(name, netns.QUIET_WITH_IPV6 if with_ipv6 else netns.QUIET)
         netns.ip_batch([_veth(name, host, interface) for interface in spec.interfaces])
         for interface in spec.interfaces:
             netns.checksum_in_software(name, _device(interface))
@@ -217,10 +218,14 @@ def _configure(interface: InterfaceSpec) -> list[str]:
     device = _device(interface)
     lines = [
         f"address add {interface.address}/{interface.prefix_length} dev {device}",
+        # The switch lets nobody else have the address, so that it need not be looked for before it is used.
+        *(f"address add {each}/{interface.ipv6_prefix_length} dev {device} nodad" for each in interface.ipv6),
         f"link set {device} up",
     ]
     if interface.device_index == 0:
         lines.append(f"route add default via {interface.gateway} dev {device}")
+        if interface.ipv6:
+            lines.append(f"route add ::/0 via {interface.ipv6_gateway} dev {device}")
     return lines
 
 

@@ -22,6 +22,13 @@ _ROUNDS = 10  # processes that fork while they are being ended are found by the 
 QUIET: Mapping[str, str] = {"net/ipv6/conf/all/disable_ipv6": "1"}
 
 
+#: With IPv6, but still quiet: no router is asked or believed.
+QUIET_WITH_IPV6: Mapping[str, str] = {
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/router_solicitations": "0",
+}
+
+
 class CommandError(Exception):
     """A command of the system failed; the text is one line: the command and its error."""
 

@@ -14,7 +14,15 @@ from sqlalchemy import Connection, Row, delete, select, update
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
 from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interface_groups, interfaces, subnets, tags
+from econe_api.store.schema import (
+    addresses,
+    instances,
+    interface_groups,
+    interfaces,
+    ipv6_addresses,
+    subnets,
+    tags,
+)
 from econe_api.store.transaction import Transaction
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
@@ -45,15 +53,18 @@ def load(connection: Connection) -> list[InstanceRow]:
     """Return every instance that is not terminated, in order of id."""
     living = instances.c.state != TERMINATED
     linked = (
-        select(interfaces, subnets.c.cidr)
+        select(interfaces, subnets.c.cidr, subnets.c.ipv6_cidr)
         .join(subnets, subnets.c.id == interfaces.c.subnet)
         .join(instances, instances.c.id == interfaces.c.instance)
         .where(living)
         .order_by(interfaces.c.device_index)
     )
+    ipv6: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(select(ipv6_addresses).order_by(ipv6_addresses.c.sort)):
+        ipv6[row.interface].append(row.address)
     specs: dict[str, list[InterfaceSpec]] = defaultdict(list)
     for row in connection.execute(linked):
-        specs[row.instance].append(_interface(row))
+        specs[row.instance].append(_interface(row, tuple(ipv6[row.id])))
     rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
     return [InstanceRow(row.state, _spec(row, specs[row.id])) for row in rows]
 
@@ -69,8 +80,9 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
     )
 
 
-def _interface(row: Row[Any]) -> InterfaceSpec:
+def _interface(row: Row[Any], ipv6: tuple[str, ...]) -> InterfaceSpec:
     subnet = ipaddress.IPv4Network(row.cidr)
+    six = ipaddress.IPv6Network(row.ipv6_cidr or "::/64")
     return InterfaceSpec(
         id=row.id,
         mac=row.mac,
@@ -78,6 +90,9 @@ def _interface(row: Row[Any]) -> InterfaceSpec:
         prefix_length=subnet.prefixlen,
         gateway=str(subnet.network_address + 1),
         device_index=row.device_index,
+        ipv6=ipv6,
+        ipv6_prefix_length=six.prefixlen,
+        ipv6_gateway=str(six.network_address + 1),
     )
 
 

@@ -7,6 +7,7 @@ import secrets
 import string
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import repeat
 
 from sqlalchemy import delete, exists, insert, select, update
 
@@ -77,7 +78,7 @@ def create_account(store: Store, name: str) -> NewAccount:
             raise StoreError(f"there is an account named {name!r} already; see 'sluice account list'")
         account = _new_account_id(txn)
         txn.connection.execute(insert(accounts).values(id=account, name=name, created=txn.now))
-        vpc = _add_vpc(txn, account)
+        vpc = _add_vpc(txn, store.config, account)
         txn.connection.execute(update(accounts).where(accounts.c.id == account).values(default_vpc=vpc))
         _add_subnets(txn, store.config, vpc)
         _add_default_group(txn, account, vpc)
@@ -163,8 +164,14 @@ def _add_key(txn: Transaction, store: Store, account: str) -> NewKey:
     return key
 
 
-def _add_vpc(txn: Transaction, account: str) -> str:
+def _unique_local_block() -> ipaddress.IPv6Network:
+    """A /56 for a VPC, of a random unique local prefix (RFC 4193), so that no two VPCs are alike."""
+    return ipaddress.IPv6Network(((0xFD << 40 | secrets.randbits(40)) << 80, 56))
+
+
+def _add_vpc(txn: Transaction, config: Config, account: str) -> str:
     number = txn.next_number("vpc")
+    ipv6 = str(_unique_local_block()) if config.ipv6 else None
     vlan = _FIRST_VLAN + number
     if vlan > _LAST_VLAN:
         raise StoreError(
@@ -172,7 +179,15 @@ def _add_vpc(txn: Transaction, account: str) -> str:
         )
     vpc = txn.new_id("vpc")
     txn.connection.execute(
-        insert(vpcs).values(id=vpc, number=number, account=account, cidr=str(DEFAULT_VPC), vlan=vlan, is_default=True)
+        insert(vpcs).values(
+            id=vpc,
+            number=number,
+            account=account,
+            cidr=str(DEFAULT_VPC),
+            vlan=vlan,
+            is_default=True,
+            ipv6_cidr=ipv6,
+        )
     )
     txn.touch(Kind.VPC, vpc)
     return vpc
@@ -185,9 +200,13 @@ def _add_subnets(txn: Transaction, config: Config, vpc: str) -> None:
         raise StoreError(
             f"{len(config.zones)} zones do not fit a default VPC; give the hypervisors at most {most} zones"
         )
-    for zone, block in zip(config.zones, blocks, strict=False):
+    network = txn.connection.scalar(select(vpcs.c.ipv6_cidr).where(vpcs.c.id == vpc))
+    ipv6 = repeat(None) if network is None else map(str, ipaddress.IPv6Network(network).subnets(new_prefix=64))
+    for zone, block, ipv6_cidr in zip(config.zones, blocks, ipv6, strict=False):
         subnet = txn.new_id("subnet")
-        txn.connection.execute(insert(subnets).values(id=subnet, vpc=vpc, cidr=str(block), zone=zone, is_default=True))
+        txn.connection.execute(
+            insert(subnets).values(id=subnet, vpc=vpc, cidr=str(block), zone=zone, is_default=True, ipv6_cidr=ipv6_cidr)
+        )
         txn.touch(Kind.SUBNET, subnet)
 
 
@@ -204,11 +223,16 @@ def _add_default_group(txn: Transaction, account: str, vpc: str) -> None:
         )
     )
     any_traffic = {"group": group, "protocol": -1}
+    network = txn.connection.scalar(select(vpcs.c.ipv6_cidr).where(vpcs.c.id == vpc))
+    anywhere = ("0.0.0.0/0",) if network is None else ("0.0.0.0/0", "::/0")
     txn.connection.execute(
         insert(rules),
         [
             {**any_traffic, "id": txn.new_id("sgr"), "egress": False, "cidr": None, "referenced_group": group},
-            {**any_traffic, "id": txn.new_id("sgr"), "egress": True, "cidr": "0.0.0.0/0", "referenced_group": None},
+            *(
+                {**any_traffic, "id": txn.new_id("sgr"), "egress": True, "cidr": cidr, "referenced_group": None}
+                for cidr in anywhere
+            ),
         ],
     )
     txn.touch(Kind.GROUP, group)

@@ -20,7 +20,17 @@ from econe_api.store.records import (
     SubnetRecord,
     VpcRecord,
 )
-from econe_api.store.schema import addresses, groups, interface_groups, interfaces, pools, rules, subnets, vpcs
+from econe_api.store.schema import (
+    addresses,
+    groups,
+    interface_groups,
+    interfaces,
+    ipv6_addresses,
+    pools,
+    rules,
+    subnets,
+    vpcs,
+)
 
 Keys = Select[tuple[str]] | None
 """Which objects: those whose keys the query selects, None = all."""
@@ -34,13 +44,16 @@ def _within(column: ColumnElement[str], only: Keys) -> ColumnElement[bool]:
 
 def _vpcs(connection: Connection, only: Keys) -> Found:
     for row in connection.execute(select(vpcs).where(_within(vpcs.c.id, only)).order_by(vpcs.c.id)):
-        yield row.id, VpcRecord(id=row.id, number=row.number, cidr=row.cidr, vlan=row.vlan)
+        yield row.id, VpcRecord(row.id, number=row.number, cidr=row.cidr, vlan=row.vlan, ipv6_cidr=row.ipv6_cidr)
 
 
 def _subnets(connection: Connection, only: Keys) -> Found:
     for row in connection.execute(select(subnets).where(_within(subnets.c.id, only)).order_by(subnets.c.id)):
         gateway = str(ipaddress.IPv4Network(row.cidr).network_address + 1)
-        yield row.id, SubnetRecord(id=row.id, vpc=row.vpc, cidr=row.cidr, gateway=gateway)
+        ipv6_gateway = None
+        if row.ipv6_cidr is not None:
+            ipv6_gateway = str(ipaddress.IPv6Network(row.ipv6_cidr).network_address + 1)
+        yield row.id, SubnetRecord(row.id, row.vpc, row.cidr, gateway, row.ipv6_cidr, ipv6_gateway)
 
 
 def _pools(connection: Connection, only: Keys) -> Found:
@@ -72,6 +85,10 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
     query = select(interface_groups).where(_within(member.interface, only)).order_by(member.interface, member.group)
     for row in connection.execute(query):
         members[row.interface].append(row.group)
+    ipv6: defaultdict[str, list[str]] = defaultdict(list)
+    own = select(ipv6_addresses).where(_within(ipv6_addresses.c.interface, only)).order_by(ipv6_addresses.c.sort)
+    for row in connection.execute(own):
+        ipv6[row.interface].append(row.address)
     for row in connection.execute(select(interfaces).where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
         yield (
             row.id,
@@ -81,7 +98,7 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
                 vpc=row.vpc,
                 subnet=row.subnet,
                 mac=row.mac,
-                addresses=(row.private_ip,),
+                addresses=(row.private_ip, *ipv6[row.id]),
                 groups=tuple(members[row.id]),
             ),
         )

@@ -23,22 +23,28 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VpcRecord:
-    """A VPC.  ``number`` is its metadata in the pipeline, ``vlan`` its tag on the fabric (1-4094)."""
+    """A VPC.  ``number`` is its metadata in the pipeline, ``vlan`` its tag on the fabric (1-4094).
+
+    ``ipv6_cidr`` is its IPv6 prefix, None = it has no IPv6.
+    """
 
     id: str
     number: int
     cidr: str
     vlan: int
+    ipv6_cidr: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SubnetRecord:
-    """A subnet with the address of its virtual router."""
+    """A subnet with the address of its virtual router; the same for IPv6, None = it has no IPv6."""
 
     id: str
     vpc: str
     cidr: str
     gateway: str
+    ipv6_cidr: str | None = None
+    ipv6_gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRecord:
-    """A network interface (eni-) of an instance."""
+    """A network interface (eni-) of an instance; ``addresses`` are the IPv4 ones, then the IPv6 ones."""
 
     id: str
     instance: str | None

@@ -124,6 +124,7 @@ vpcs = Table(
     Column("cidr", String(18), nullable=False),
     Column("vlan", Integer, nullable=False, unique=True),
     Column("is_default", Boolean, nullable=False),
+    Column("ipv6_cidr", String(43)),  # None: no IPv6
 )
 
 subnets = Table(
@@ -134,6 +135,7 @@ subnets = Table(
     Column("cidr", String(18), nullable=False),
     Column("zone", String(64), nullable=False),
     Column("is_default", Boolean, nullable=False),
+    Column("ipv6_cidr", String(43)),
 )
 
 pools = Table(
@@ -221,6 +223,16 @@ interfaces = Table(
     Column("private_ip", String(15), nullable=False),
     Column("created", Timestamp, nullable=False),
     UniqueConstraint("vpc", "private_ip"),
+)
+
+#: IPv6 addresses of interfaces, ordered by ``sort``; they go with their interface.
+ipv6_addresses = Table(
+    "ipv6_addresses",
+    metadata,
+    Column("vpc", ForeignKey("vpcs.id"), primary_key=True),
+    Column("address", String(39), primary_key=True),
+    Column("interface", ForeignKey("interfaces.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sort", Integer, nullable=False),
 )
 
 interface_groups = Table(

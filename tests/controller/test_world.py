@@ -36,14 +36,14 @@ GROUPS = {"sg-11": "vpc-1", "sg-12": "vpc-1", "sg-13": "vpc-1", "sg-21": "vpc-2"
 INTERFACES = tuple(f"eni-{number}" for number in range(6))
 PUBLIC = tuple(f"203.0.113.{number}" for number in (10, 11, 12))
 POOLS = ("public", "other")
-CIDRS = ("0.0.0.0/0", "10.0.0.0/16", "198.51.100.0/24")
+CIDRS = ("0.0.0.0/0", "10.0.0.0/16", "fd00:10::/32")
 OFPORTS = (10, 11, 12)
 #: Revision of the worlds that are built at once.
 SCRATCH = -1
 #: Dependants come first when things go and last when they come.
 ORDER = (Kind.VPC, Kind.SUBNET, Kind.POOL, Kind.GROUP, Kind.INTERFACE, Kind.ADDRESS)
 
-services = st.sampled_from([(-1, None, None), (6, 80, 80), (6, 22, 443), (17, 53, 53), (1, 8, -1), (47, None, None)])
+services = st.sampled_from([(-1, None, None), (6, 80, 80), (6, 22, 443), (17, 53, 53), (1, 8, -1), (58, 128, -1)])
 
 
 def scratch(records, bindings):
@@ -125,7 +125,8 @@ class Histories(RuleBasedStateMachine):
     @rule(key=st.sampled_from(sorted(SUBNETS)), there=st.booleans(), gateway=st.sampled_from([1, 2]))
     def subnet(self, key, there, gateway):
         network = f"10.0.{key[-1]}"
-        record = SubnetRecord(key, SUBNETS[key], f"{network}.0/24", f"{network}.{gateway}")
+        six = (f"fd00:10:0:{key[-1]}::/64", f"fd00:10:0:{key[-1]}::{gateway}")
+        record = SubnetRecord(key, SUBNETS[key], f"{network}.0/24", f"{network}.{gateway}", *six)
         self.put(Kind.SUBNET, key, record if there else None)
 
     @rule(key=st.sampled_from(POOLS), mac=st.sampled_from([None, "02:00:00:00:00:fe", "02:00:00:00:00:ff"]))
@@ -147,6 +148,9 @@ class Histories(RuleBasedStateMachine):
         taken = {address for other in others if other.vpc == vpc and other.id != key for address in other.addresses}
         groups = tuple(group for group in groups if GROUPS[group] == vpc)
         free = tuple(sorted(mine - taken))
+        # Two interfaces have IPv6 at times, the others never.
+        if free and key in INTERFACES[:2] and 10 in numbers:
+            free += (f"fd00:10:0:{subnet[-1]}::1{key[-1]}",)
         if free:
             mac = f"02:00:00:00:{2 if other_mac else 1:02x}:{INTERFACES.index(key):02x}"
             self.put(Kind.INTERFACE, key, InterfaceRecord(key, None, vpc, subnet, mac, free, groups))
@@ -183,7 +187,8 @@ class Histories(RuleBasedStateMachine):
         if interface is None:
             self.put(Kind.ADDRESS, key, None)
             return
-        private = interface.addresses[holder[1] % len(interface.addresses)]
+        own = [address for address in interface.addresses if ":" not in address]
+        private = own[holder[1] % len(own)]
         self.put(Kind.ADDRESS, key, AddressRecord(key, pool, interface.id, private))
         for (kind, other), record in list(self.records.items()):
             # A private address has one elastic IP: another one that stood for it ends.

@@ -19,6 +19,7 @@ key_file = "/etc/sluice/key"
 region = "north-1"
 acknowledge_timeout = 3
 settle_timeout = 0.5
+ipv6 = true
 
 [api]
 bind = "[::1]:80"
@@ -124,6 +125,7 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         ("state = ''", "state: is not usable text; write 1 to 4096 printable characters"),
         ('region = "a\\nb"', "region: is not usable text; write 1 to 1024 printable characters"),
         ("api = 3", "api: is an integer, not a table, [api]; write a table, [api]"),
+        ("ipv6 = 1", "ipv6: is an integer, not true or false; write true or false"),
         ("[api]\nthreads = true", "api.threads: is a boolean, not an integer; write an integer"),
         ("[api]\nthreads = 0", "api.threads: 0 is out of range; write a number from 1 to 1024"),
         ('[api]\nbind = "8773"', "api.bind: '8773' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773"),

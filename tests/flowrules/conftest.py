@@ -287,11 +287,27 @@ def _ipv6(field):
     return st.builds(build, low, prefixes | low)
 
 
+_ICMPV6 = _some(_tests(fields.ICMPV6_TYPE, exact=True), _tests(fields.ICMPV6_CODE, exact=True)).map(
+    lambda tests: [match(fields.IP_PROTO, IpProtocol.ICMPV6), *tests]
+)
 _IPV6 = st.builds(
     lambda network, transport: [match(fields.ETH_TYPE, EtherType.IPV6), *network, *transport],
     _some(_ipv6(fields.IPV6_SRC), _ipv6(fields.IPV6_DST)),
-    _TRANSPORTS,
+    _TRANSPORTS | _ICMPV6,
 )
+
+
+def _discovery(kind, link_layer_address):
+    head = [
+        match(fields.ETH_TYPE, EtherType.IPV6),
+        match(fields.IP_PROTO, IpProtocol.ICMPV6),
+        match(fields.ICMPV6_TYPE, kind),
+        match(fields.ICMPV6_CODE, 0),
+    ]
+    return _some(_ipv6(fields.ND_TARGET), _tests(link_layer_address)).map(lambda tests: [*head, *tests])
+
+
+_SOLICITATIONS, _ADVERTISEMENTS = _discovery(135, fields.ND_SLL), _discovery(136, fields.ND_TLL)
 _ARP = _some(
     _tests(fields.ARP_OP, exact=True).filter(lambda test: test.value < 256),
     _prefixes(fields.ARP_SPA),
@@ -358,6 +374,16 @@ _IPV4_ACTIONS = (
     | st.just(Move(fields.IPV4_SRC.whole, fields.IPV4_DST.whole))
     | _CT_ACTIONS
 )
+_IPV6_ACTIONS = (
+    st.just(DecTtl())
+    | st.integers(_TOP, 2 * _TOP - 1).flatmap(
+        lambda value: st.sampled_from([SetField(field, value) for field in (fields.IPV6_SRC, fields.IPV6_DST)])
+    )
+    | st.just(Move(fields.IPV6_SRC.whole, fields.IPV6_DST.whole))
+)
+_ADVERTISEMENT_ACTIONS = _IPV6_ACTIONS | _sets(
+    fields.ND_TLL, fields.ND_RESERVED, fields.ND_OPTIONS_TYPE, fields.ICMPV6_TYPE
+)
 _ARP_ACTIONS = (
     _sets(fields.ARP_SPA, fields.ARP_TPA, fields.ARP_SHA, fields.ARP_THA)
     | st.just(Load(fields.ARP_OP.whole, 2))
@@ -378,7 +404,9 @@ def _actions(more):
 
 _BODIES = (
     st.tuples(_IPV4, _actions(_IPV4_ACTIONS))
-    | st.tuples(_IPV6, _actions(_CT_ACTIONS | st.just(DecTtl())))
+    | st.tuples(_IPV6, _actions(_CT_ACTIONS | _IPV6_ACTIONS))
+    | st.tuples(_SOLICITATIONS, _actions(_IPV6_ACTIONS | _sets(fields.ICMPV6_TYPE)))
+    | st.tuples(_ADVERTISEMENTS, _actions(_ADVERTISEMENT_ACTIONS))
     | st.tuples(_ARP, _actions(_ARP_ACTIONS))
     | st.tuples(_OTHER, _actions(_PLAIN_ACTIONS))
 )

@@ -10,18 +10,20 @@ from flowrules.cells import Cell, cells, port_blocks
 from flowrules.fields import IpProtocol
 from flowrules.intent import ANYWHERE, GroupMembers, Prefix, Rule
 
+ICMPV6 = IpProtocol.ICMPV6
 ICMP, TCP, UDP, GRE, SCTP = IpProtocol.ICMP, IpProtocol.TCP, IpProtocol.UDP, 47, IpProtocol.SCTP
 
 _ports = st.sampled_from([0, 1, 2, 7, 8, 22, 80, 443, 1023, 1024, 32767, 32768, 65534, 65535]) | st.integers(0, 65535)
 _remotes = st.sampled_from([ANYWHERE, Prefix(0x0A000000, 8), Prefix(0xC6336407, 32), GroupMembers(1), GroupMembers(2)])
 _ranges = st.tuples(_ports, _ports).map(sorted)
 _rules = (
-    st.builds(Rule, st.sampled_from([-1, ICMP, TCP, UDP, GRE, SCTP]), st.none(), st.none(), _remotes)
+    st.builds(Rule, st.sampled_from([-1, ICMP, ICMPV6, TCP, UDP, GRE, SCTP]), st.none(), st.none(), _remotes)
     | st.builds(
         lambda protocol, span, remote: Rule(protocol, *span, remote), st.sampled_from([TCP, UDP]), _ranges, _remotes
     )
     | st.builds(
-        lambda kind, code, remote: Rule(ICMP, kind, code if kind >= 0 else -1, remote),
+        lambda protocol, kind, code, remote: Rule(protocol, kind, code if kind >= 0 else -1, remote),
+        st.sampled_from([ICMP, ICMPV6]),
         st.integers(-1, 3),
         st.integers(-1, 2),
         _remotes,
@@ -37,7 +39,7 @@ def covers(rule, packet):
         return False
     if rule.protocol == IpProtocol.ANY or rule.first is None:
         return True
-    if protocol == ICMP:
+    if protocol in (ICMP, ICMPV6):
         return rule.first == -1 or (rule.first == first and rule.last in (-1, second))
     return rule.first <= first <= rule.last
 
@@ -50,7 +52,7 @@ def matches(cell, packet):
         return False
     if cell.first is None:
         return True
-    if protocol == ICMP:
+    if protocol in (ICMP, ICMPV6):
         return cell.first == first and cell.second in (None, second)
     return first & cell.second == cell.first
 
@@ -65,6 +67,7 @@ def packets(rules):
     for kind in range(5):
         for code in range(4):
             yield (ICMP, kind, code)
+            yield (ICMPV6, kind, code)
     yield from ((protocol, 0, 0) for protocol in (GRE, SCTP, 50, 112, 0, 255))
 
 

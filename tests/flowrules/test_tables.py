@@ -20,6 +20,7 @@ from flowrules.intent import (
     Gateway,
     Group,
     GroupMembers,
+    Ipv6Bridge,
     Local,
     Member,
     Neighbour,
@@ -35,10 +36,14 @@ _numbers = st.integers(1, (1 << 31) - 1)
 _addresses = st.integers(1, (1 << 32) - 2)
 _macs = st.integers(1, (1 << 48) - 1)
 _vlans = st.none() | st.integers(1, 4094)
-_prefixes = st.builds(
+_ipv4_prefixes = st.builds(
     lambda address, length: Prefix(address & (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF, length),
     _addresses,
     st.integers(0, 32),
+)
+_six = st.integers(1, (1 << 128) - 2)
+_prefixes = _ipv4_prefixes | st.builds(
+    lambda address, length: Prefix(address >> (128 - length) << (128 - length), length, 6), _six, st.integers(0, 128)
 )
 _remotes = _prefixes | st.builds(GroupMembers, _numbers)
 _spans = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted)
@@ -49,7 +54,11 @@ _directions = st.sampled_from(Direction)
 _groups = st.lists(_numbers, max_size=5, unique=True).map(lambda numbers: tuple(sorted(numbers)))
 _INTENTS = st.one_of(
     st.builds(Bridge, st.none() | _ofports, st.none() | _ofports),
-    st.builds(Port, _ofports, _macs, st.tuples(_addresses), _numbers, _groups, st.booleans()),
+    st.just(Ipv6Bridge()),
+    st.builds(
+        Port, _ofports, _macs, st.tuples(_addresses), _numbers, _groups, st.booleans(), st.tuples() | st.tuples(_six)
+    ),
+    st.builds(Neighbour, _numbers, _six, _macs, st.builds(Local, _ofports), st.booleans(), st.just(6)),
     st.builds(
         Neighbour,
         _numbers,
@@ -58,9 +67,9 @@ _INTENTS = st.one_of(
         st.none() | st.builds(Local, _ofports) | st.builds(Remote, _ofports, _vlans),
         st.booleans(),
     ),
-    st.builds(Network, _numbers, _prefixes, _vlans),
-    st.builds(Gateway, _numbers, _addresses),
-    st.builds(Group, _numbers, _directions, st.frozensets(_rules, max_size=5)),
+    st.builds(Network, _numbers, _ipv4_prefixes, _vlans),
+    st.builds(Gateway, _numbers, _addresses, st.none() | _six),
+    st.builds(Group, _numbers, _directions, st.frozensets(_rules, max_size=5), st.booleans()),
     st.builds(Member, _remotes, _prefixes, _directions),
     st.builds(ElasticIp, _addresses, _addresses, _ofports, _macs, _numbers, _macs),
 )

@@ -36,6 +36,7 @@ class Guest:
     mac: str
     host: str
     inside: object
+    ipv6: str | None = None
 
 
 class World:
@@ -53,12 +54,17 @@ class World:
             self.revoke_egress(made, "-1")
         return made
 
-    def launch(self, groups, host=None):
+    def launch(self, groups, host=None, **asked):
         """Run an instance in these groups; with ``host`` on that hypervisor."""
         passed_by = []
         for _ in range(4):
             answer = self.ec2.run_instances(
-                ImageId=self.image(), InstanceType="t3.micro", MinCount=1, MaxCount=1, SecurityGroupIds=groups
+                ImageId=self.image(),
+                InstanceType="t3.micro",
+                MinCount=1,
+                MaxCount=1,
+                SecurityGroupIds=groups,
+                **asked,
             )
             made = answer["Instances"][0]
             self.instances.append(made["InstanceId"])
@@ -153,6 +159,8 @@ def _permission(protocol, first, last, remote):
         permission |= {"FromPort": first, "ToPort": first if last is None else last}
     if remote.startswith("sg-"):
         permission["UserIdGroupPairs"] = [{"GroupId": remote}]
+    elif ":" in remote:
+        permission["Ipv6Ranges"] = [{"CidrIpv6": remote}]
     else:
         permission["IpRanges"] = [{"CidrIp": remote}]
     return permission
