@@ -100,10 +100,13 @@ ARP_SHA = _basic("arp_sha", 24, 48, Style.MAC)
 ARP_THA = _basic("arp_tha", 25, 48, Style.MAC)
 IPV6_SRC = _basic("ipv6_src", 26, 128, Style.IPV6)
 IPV6_DST = _basic("ipv6_dst", 27, 128, Style.IPV6)
+TUN_ID = _basic("tun_id", 38, 64, Style.HEXADECIMAL)
 
 #: The 16-bit ingress port of NXM; actions clear it so that a packet may leave where it came in (``ovs-actions(7)``).
 NXM_IN_PORT = Field("NXM_OF_IN_PORT", _NICIRA_0, 0, 16)
 
+TUN_SRC = _nicira("tun_src", 31, 32, Style.IPV4)
+TUN_DST = _nicira("tun_dst", 32, 32, Style.IPV4)
 CT_STATE = _nicira("ct_state", 105, 32)
 CT_ZONE = _nicira("ct_zone", 106, 16, Style.DECIMAL)
 CT_MARK = _nicira("ct_mark", 107, 32)
