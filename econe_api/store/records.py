@@ -43,7 +43,10 @@ class SubnetRecord:
 
 @dataclass(frozen=True, slots=True)
 class PoolRecord:
-    """A pool of elastic IPs on a public network, with the gateway that the uplink reaches."""
+    """A pool of elastic IPs on a public network, with the gateway that the uplink reaches.
+
+    ``gateway_mac`` "" = the agents find it out.
+    """
 
     name: str
     cidr: str
@@ -53,7 +56,7 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRecord:
-    """A network interface (eni-) of an instance."""
+    """A network interface (eni-) of an instance, and the ``host`` that the instance shall be on."""
 
     id: str
     instance: str | None
@@ -62,6 +65,7 @@ class InterfaceRecord:
     mac: str
     addresses: tuple[str, ...]
     groups: tuple[str, ...]
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
