@@ -13,6 +13,13 @@ class BridgeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerKey:
+    """Another host as the far end of tunnels."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class PortKey:
     """A local port, by network interface."""
 
@@ -74,4 +81,15 @@ class ElasticKey:
     public_ip: str
 
 
-Key = BridgeKey | PortKey | NeighbourKey | NetworkKey | GatewayKey | GroupKey | MemberKey | PrefixKey | ElasticKey
+Key = (
+    BridgeKey
+    | PeerKey
+    | PortKey
+    | NeighbourKey
+    | NetworkKey
+    | GatewayKey
+    | GroupKey
+    | MemberKey
+    | PrefixKey
+    | ElasticKey
+)
