@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import select
 import time
+from dataclasses import replace
 
 from agents.bridge import DesiredBridge, Plan, plan
+from agents.gateways import Resolver
 from agents.ovsdb import Ovsdb
 from agents.ports import Snapshot, snapshot
 from agents.report import Link
@@ -36,13 +38,16 @@ class Agent:
         self._problems: tuple[str, ...] = ()
         self._told: Snapshot | None = None
         self._held = False
+        self._resolver = Resolver(desired.uplink)
+        self._bare: Snapshot | None = None  # of the database alone
 
     def run(self, wakeup: int) -> None:
         """Run until descriptor ``wakeup`` is readable."""
         while True:
             due = self.step()
-            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants])], due)
+            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants, self._resolver.wants])], due)
             if select.select([wakeup], [], [], 0)[0]:
+                self._resolver.close()
                 return
 
     def step(self) -> float:
@@ -50,12 +55,15 @@ class Agent:
         self._ovsdb.run()
         self._look()
         self._link.run()
+        self._ask_gateways()
         now = time.monotonic()
         due = [now + _LONGEST_NAP_S, self._link.deadline]
         if self._settling.due is not None:
             due.append(self._settling.due)
         if self._waiting:
             due.append(now + _RETRY_S)
+        if self._resolver.deadline is not None:
+            due.append(self._resolver.deadline)
         return min(due)
 
     def _look(self) -> None:
@@ -65,7 +73,7 @@ class Agent:
             return
         observed = self._ovsdb.observe()
         if observed is None:  # what was about to be told may no longer be so
-            self._seen = None
+            self._seen = self._bare = None
             self._settling.forget()
             return
         now = time.monotonic()
@@ -77,7 +85,27 @@ class Agent:
         if self._waiting:
             self._waiting = not self._ovsdb.apply(self._plan.operations)
         if self._settling.take(now):
-            self._tell(snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems))
+            self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems)
+            self._tell(self._whole())
+
+    def _ask_gateways(self) -> None:
+        before = self._resolver.known, self._resolver.problem
+        self._resolver.run(self._link.gateways, time.monotonic())
+        if (self._resolver.known, self._resolver.problem) != before and self._bare is not None:
+            self._tell(self._whole())
+
+    def _whole(self) -> Snapshot | None:
+        """The latest snapshot with what is not in the database."""
+        if self._bare is None:
+            return None
+        problems = (*self._bare.problems, *filter(None, [self._resolver.problem]))
+        return replace(
+            self._bare,
+            fabric_mode=self._desired.fabric_mode,
+            fabric_ip=self._desired.fabric_ip,
+            gateways=self._resolver.known,
+            problems=problems,
+        )
 
     def _tell(self, latest: Snapshot | None) -> None:
         if latest is None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from agents.rows import BridgeRow, ControllerRow, Database
 
 PROTOCOL = "OpenFlow13"
+TUNNEL = "vxlan"
+TUNNEL_OPTIONS = {"remote_ip": "flow", "key": "flow"}
+"""One tunnel port serves all hosts and networks: the flows name both (``ovs-fields(7)``, "Tunnel Fields")."""
 INACTIVITY_PROBE_MS = 5000
 """Silence after which the switch probes the controller, and after as long again gives the connection up."""
 MAX_BACKOFF_MS = 1000
@@ -26,6 +29,8 @@ class DesiredBridge:
 
     ``controller`` is an OpenFlow target such as ``tcp:10.0.0.1:6653``.  ``dpid`` is 16 hexadecimal digits, or None to
     leave the choice to Open vSwitch; ``datapath_type`` None likewise on a live bridge, and the default on a new one.
+    ``fabric_mode`` is ``vlan``, ``flat`` or ``vxlan``; with the last one ``fabric`` is the name of a tunnel port that
+    is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.
     """
 
     name: str
@@ -34,11 +39,17 @@ class DesiredBridge:
     dpid: str | None = None
     uplink: str | None = None
     fabric: str | None = None
+    fabric_mode: str = "vlan"
+    fabric_ip: str | None = None
 
     @property
     def ports(self) -> tuple[str, ...]:
         """Names of the ports the bridge needs besides the instances' ones."""
         return tuple(port for port in (self.uplink, self.fabric) if port is not None)
+
+    def kind(self, port: str) -> str:
+        """The type of interface that a port needs, as in the column ``type``; "" is a device of the system."""
+        return TUNNEL if port == self.fabric and self.fabric_mode == TUNNEL else ""
 
     @property
     def other_config(self) -> dict[str, str]:
@@ -71,9 +82,10 @@ class SetController:
 
 @dataclass(frozen=True, slots=True)
 class AddPort:
-    """Add a port to the live bridge."""
+    """Add a port to the live bridge; ``kind`` is its interface's ``type``."""
 
     name: str
+    kind: str = ""
 
 
 Operation = CreateBridge | SetController | AddPort
@@ -98,7 +110,7 @@ def plan(desired: DesiredBridge, observed: Database) -> Plan:
     if live is None:
         return Plan((CreateBridge(desired, free),), problems)
     held = live.ports | {interface.name for interface in live.interfaces}
-    additions = tuple(AddPort(port) for port in free if port not in held)
+    additions = tuple(AddPort(port, desired.kind(port)) for port in free if port not in held)
     steering, controller_problems = _controller(desired, live)
     return Plan(steering + additions, problems + controller_problems + _differences(desired, live))
 
@@ -132,6 +144,20 @@ def _differences(desired: DesiredBridge, live: BridgeRow) -> tuple[str, ...]:
         is_now = live.other_config.get(key, "")
         if is_now.lower() != value:
             found.append(problem(f"other_config:{key}", is_now, f"{set_bridge} other_config:{key}={value}"))
+    return (*found, *_wrong_kind(desired, live))
+
+
+def _wrong_kind(desired: DesiredBridge, live: BridgeRow) -> tuple[str, ...]:
+    """The fabric port is there but leads into no tunnel, or into a tunnel although it should not."""
+    found = []
+    for row in live.interfaces:
+        if row.name == desired.fabric:
+            tunnel = row.kind == TUNNEL and row.options >= TUNNEL_OPTIONS.items()
+            if tunnel if desired.fabric_mode != TUNNEL else not tunnel:
+                made = f"ovs-vsctl del-port {live.name} {row.name}"
+                found.append(
+                    f"port {row.name} does not suit a {desired.fabric_mode} fabric; to have it made anew: {made}"
+                )
     return tuple(found)
 
 

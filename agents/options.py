@@ -16,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
 _DPID = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
 _DATAPATH_TYPES = ("system", "netdev")
+_FABRIC_MODES = ("vlan", "vxlan", "flat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ def parse(arguments: Sequence[str]) -> Options:
     names = [name for name in (given.bridge, given.uplink, given.fabric) if name is not None]
     if len(set(names)) != len(names):
         parser.error("--bridge, --uplink and --fabric must be three different names")
+    if (given.fabric_mode == "vxlan") != (given.fabric_ip is not None):
+        parser.error("--fabric-ip goes with --fabric-mode vxlan, and that mode needs it")
+    if given.fabric_mode != "vlan" and given.fabric is None:
+        parser.error(f"--fabric-mode {given.fabric_mode} needs the name of the port, --fabric")
     return Options(
         host=given.host,
         bridge=DesiredBridge(
@@ -52,6 +57,8 @@ def parse(arguments: Sequence[str]) -> Options:
             dpid=given.dpid,
             uplink=given.uplink,
             fabric=given.fabric,
+            fabric_mode=given.fabric_mode,
+            fabric_ip=given.fabric_ip,
         ),
         ovsdb=given.ovsdb,
         report=given.report,
@@ -75,7 +82,14 @@ def _parser() -> _Parser:
     add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
     add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
     add("--uplink", type=_interface, metavar="IFACE", help="port to the public network")
-    add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors")
+    add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors; with vxlan the tunnel's")
+    add(
+        "--fabric-mode",
+        choices=_FABRIC_MODES,
+        default="vlan",
+        help="how the fabric tells networks apart (default %(default)s); flat: by MAC addresses alone",
+    )
+    add("--fabric-ip", type=_ipv4, metavar="IP", help="with vxlan: the address of this host that the others send to")
     add("--datapath-type", choices=_DATAPATH_TYPES, help="netdev is the userspace datapath (default system)")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
@@ -98,6 +112,13 @@ def _interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an interface name (1 to 15 characters, no space, no slash)")
     return text
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from None
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -14,7 +14,16 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from agents.bridge import PROTOCOL, AddPort, CreateBridge, DesiredBridge, Operation, SetController
+from agents.bridge import (
+    PROTOCOL,
+    TUNNEL,
+    TUNNEL_OPTIONS,
+    AddPort,
+    CreateBridge,
+    DesiredBridge,
+    Operation,
+    SetController,
+)
 from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow
 
 with warnings.catch_warnings():
@@ -61,7 +70,13 @@ _SCHEMA = {
         ),
         "Port": _table(name="string", interfaces=_references("Interface")),
         "Interface": _table(
-            name="string", type="string", ofport=_INTEGER, link_state=_STRING, error=_STRING, external_ids=_MAP
+            name="string",
+            type="string",
+            options=_MAP,
+            ofport=_INTEGER,
+            link_state=_STRING,
+            error=_STRING,
+            external_ids=_MAP,
         ),
         "Controller": _table(target="string", inactivity_probe=_INTEGER, max_backoff=_INTEGER),
     },
@@ -195,8 +210,8 @@ class Ovsdb:
                 bridge_row = self._bridge_in_database()
                 bridge_row.verify("controller")
                 _write_controller(bridge_row.controller[0], wanted)
-            case AddPort(name):
-                self._bridge_in_database().addvalue("ports", self._insert_port(name, "").uuid)
+            case AddPort(name, kind):
+                self._bridge_in_database().addvalue("ports", self._insert_port(name, kind).uuid)
 
     def _create(self, bridge: DesiredBridge, ports: tuple[str, ...]) -> None:
         row = self._transaction.insert(self._idl.tables["Bridge"])
@@ -208,7 +223,8 @@ class Ovsdb:
         controller = self._transaction.insert(self._idl.tables["Controller"])
         _write_controller(controller, bridge.controller_row)
         row.controller = [controller]
-        row.ports = [self._insert_port(bridge.name, "internal"), *(self._insert_port(port, "") for port in ports)]
+        needed = [self._insert_port(port, bridge.kind(port)) for port in ports]
+        row.ports = [self._insert_port(bridge.name, "internal"), *needed]
         root = next(iter(self._idl.tables["Open_vSwitch"].rows.values()), None)
         if root is None:
             self._transaction.insert(self._idl.tables["Open_vSwitch"]).bridges = [row]
@@ -219,6 +235,8 @@ class Ovsdb:
         interface = self._transaction.insert(self._idl.tables["Interface"])
         interface.name = name
         interface.type = kind
+        if kind == TUNNEL:
+            interface.options = TUNNEL_OPTIONS
         port = self._transaction.insert(self._idl.tables["Port"])
         port.name = name
         port.interfaces = [interface]
@@ -258,6 +276,8 @@ def _interface_row(row: Any) -> InterfaceRow:
         iface_id=row.external_ids.get("iface-id"),
         attached_mac=row.external_ids.get("attached-mac"),
         error=_first(row.error),
+        kind=row.type,
+        options=frozenset(row.options.items()),
     )
 
 

@@ -44,6 +44,9 @@ class Snapshot:
     ports: tuple[Port, ...]
     ovs_version: str | None
     problems: tuple[str, ...]
+    fabric_mode: str = "vlan"
+    fabric_ip: str | None = None
+    gateways: tuple[tuple[str, str], ...] = ()
 
     def message(self, seq: int) -> dict[str, Any]:
         """Return the message to send, as in ``docs/architecture.md``."""
@@ -66,6 +69,9 @@ class Snapshot:
             "ports": ports,
             "ovs_version": self.ovs_version,
             "problems": list(self.problems),
+            "fabric_mode": self.fabric_mode,
+            "fabric_ip": self.fabric_ip,
+            "gateways": dict(self.gateways),
         }
 
 

@@ -28,7 +28,8 @@ _ENOUGH_UNSENT = 64 * 1024
 class Link:
     """Keeps the controller told.
 
-    ``address`` is an IP address and a TCP port.  Nothing here blocks or raises on network trouble.
+    ``address`` is an IP address and a TCP port.  ``gateways`` is what the controller wants resolved; that stays when
+    the connection is lost.  Nothing here blocks or raises on network trouble.
     """
 
     def __init__(self, host: str, address: tuple[str, int], timing: Timing, backoff: Backoff) -> None:
@@ -37,6 +38,7 @@ class Link:
         self._timing = timing
         self._backoff = backoff
         self._latest: Snapshot | None = None
+        self.gateways: tuple[str, ...] = ()
         self._socket: socket.socket | None = None
         self._session: Session | None = None
         self._reader = FrameReader(_LONGEST_ANSWER)
@@ -133,6 +135,8 @@ class Link:
             if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
                 continue  # it has plenty to read already, and shall not fill our memory with pongs
             self._send(session.receive(message, time.monotonic()))
+        if session.gateways is not None:
+            self.gateways = session.gateways
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -20,7 +20,8 @@ class InterfaceRow:
     """One interface on the bridge.
 
     ``ofport`` is None until ovs-vswitchd has looked at it and -1 when it cannot be opened (``error`` says why).
-    ``iface_id`` and ``attached_mac`` are ``external_ids:iface-id`` and ``external_ids:attached-mac``.
+    ``iface_id`` and ``attached_mac`` are ``external_ids:iface-id`` and ``external_ids:attached-mac``; ``kind`` is
+    ``type``.
     """
 
     name: str
@@ -29,6 +30,8 @@ class InterfaceRow:
     iface_id: str | None = None
     attached_mac: str | None = None
     error: str | None = None
+    kind: str = ""
+    options: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from agents.ports import Snapshot
@@ -20,6 +21,7 @@ VERSION = 1
 """Version of the messages, sent in ``hello``."""
 
 Message = dict[str, Any]
+_MOST_GATEWAYS = 256
 
 
 class PeerError(Exception):
@@ -69,6 +71,8 @@ class Session:
         self._sent: Snapshot | None = None
         self._latest: Snapshot | None = None
         self._acked = 0
+        self.gateways: tuple[str, ...] | None = None
+        """Gateways whose MACs the controller wants to know; None until it has said so."""
 
     def start(self) -> list[Message]:
         """Introduce this host; to be sent before anything else."""
@@ -83,6 +87,8 @@ class Session:
         """Take a message from the controller; types this version does not know are passed over."""
         self._heard = now
         kind = message.get("type")
+        if "gateways" in message:
+            self.gateways = _addresses(message["gateways"])
         if kind == "ping":
             return [{"type": "pong"}]
         if kind == "pong" and self._acked == self._seq:
@@ -124,3 +130,13 @@ class Session:
             self._acked = seq
             self._asked = None
         return self._tell(now)
+
+
+def _addresses(said: object) -> tuple[str, ...]:
+    """Return the IPv4 addresses of a list; :class:`PeerError` when it is none."""
+    try:
+        if not isinstance(said, list) or len(said) > _MOST_GATEWAYS:
+            raise ValueError
+        return tuple(sorted({str(IPv4Address(str(address))) for address in said}))
+    except ValueError:
+        raise PeerError(f"gateways {str(said)[:40]!r} are no list of IPv4 addresses") from None

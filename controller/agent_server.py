@@ -89,9 +89,9 @@ class _Conversation:
             refusal = self._composer.take_snapshot(self.host, read_snapshot(message))
             if refusal:
                 raise SnapshotError(refusal)
-            self._send({"type": "ack", "seq": message.get("seq")})
+            self._send({"type": "ack", "seq": message.get("seq"), **self._asking()})
         elif kind == "ping":
-            self._send({"type": "pong"})
+            self._send({"type": "pong", **self._asking()})
         elif kind != "pong":
             raise SnapshotError(f"unknown message {kind!r}")
 
@@ -104,6 +104,11 @@ class _Conversation:
         self.host = host
         self._composer.agent_connected(host, self._number)
         LOG.info("agent of host %s connected", host)
+
+    def _asking(self) -> dict[str, list[str]]:
+        """What the agent shall find out, as part of an answer; nothing when there is nothing."""
+        gateways = self._composer.gateways()
+        return {"gateways": gateways} if gateways else {}
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self._peer.sendall(pack(message))

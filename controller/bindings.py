@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowrules.addresses import mac_to_int
+from flowrules.addresses import ipv4_to_int, mac_to_int
 
 #: OpenFlow 1.3 section 7.2.1: ports above this are reserved; conntrack zones have 16 bits as well.
 MAX_OFPORT = 0xFEFF
@@ -18,15 +18,20 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where a network interface is plugged in: OpenFlow port and the MAC the hypervisor attached."""
+    """Where a network interface is plugged in: OpenFlow port, the MAC the hypervisor attached, carrier or none."""
 
     ofport: int
     mac: int
+    link_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class HostPorts:
-    """The ports of one bridge: ``uplink`` and ``fabric`` are ofports or None, ``interfaces`` maps eni- ids."""
+    """The ports of one bridge: ``uplink`` and ``fabric`` are ofports or None, ``interfaces`` maps eni- ids.
+
+    ``mode`` says how the fabric tells networks apart: ``vlan``, ``flat`` or ``vxlan``, which needs ``tunnel_ip``, the
+    address of this host that its peers send to.  ``gateways`` are MACs of gateways of the public network by address.
+    """
 
     dpid: int
     bridge: str
@@ -34,6 +39,12 @@ class HostPorts:
     fabric: int | None = None
     interfaces: Mapping[str, Binding] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    mode: str = "vlan"
+    tunnel_ip: int | None = None
+    gateways: Mapping[str, int] = field(default_factory=dict)
+
+
+MODES = ("vlan", "vxlan", "flat")
 
 
 def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
@@ -57,10 +68,35 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
                 problems.append(f"{interface} is plugged in twice; port {name} is left dark")
                 continue
             try:
-                interfaces[interface] = Binding(ofport, mac_to_int(str(port.get("mac"))))
+                mac = mac_to_int(str(port.get("mac")))
+                interfaces[interface] = Binding(ofport, mac, port.get("link_up") is not False)
             except ValueError:
                 problems.append(f"port {name} ({interface}) has no valid attached-mac and is left dark")
-    return HostPorts(dpid, bridge, special.get("uplink"), special.get("fabric"), interfaces, tuple(problems))
+    mode, tunnel_ip = _fabric(message)
+    uplink, fabric = special.get("uplink"), special.get("fabric")
+    return HostPorts(dpid, bridge, uplink, fabric, interfaces, tuple(problems), mode, tunnel_ip, _gateways(message))
+
+
+def _gateways(message: Mapping[str, Any]) -> dict[str, int]:
+    said = message.get("gateways") or {}
+    if not isinstance(said, dict):
+        raise SnapshotError("gateways must be a map")
+    try:
+        return {str(address): mac_to_int(str(mac)) for address, mac in said.items()}
+    except ValueError as error:
+        raise SnapshotError(f"gateways: {error}") from error
+
+
+def _fabric(message: Mapping[str, Any]) -> tuple[str, int | None]:
+    mode, address = message.get("fabric_mode", "vlan"), message.get("fabric_ip")
+    if mode not in MODES:
+        raise SnapshotError(f"fabric_mode {mode!r} is none of {', '.join(MODES)}")
+    if mode != "vxlan":
+        return mode, None
+    try:
+        return mode, ipv4_to_int(str(address))
+    except ValueError as error:
+        raise SnapshotError(f"fabric_ip {address!r} is no IPv4 address") from error
 
 
 def _port(port: object) -> tuple[str, int]:

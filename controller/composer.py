@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import eventlet
@@ -92,6 +93,9 @@ class Composer:
         if bridge is None:
             bridge = self.bridges[host] = Bridge(host, self)
         before = self.world.index.hosts.get(host)
+        if before is not None:
+            # An agent that has just started has not asked yet; what was known is good until it knows better.
+            ports = replace(ports, gateways={**before.gateways, **ports.gateways})
         self._mark(self.world.bind(host, ports))
         if before is not None and before.dpid != ports.dpid and bridge.session is not None:
             bridge.detach(bridge.session)
@@ -202,6 +206,8 @@ class Composer:
             problems.append("its switch is not connected")
         if host not in self._agents:
             problems.append("its agent is not connected")
+        problems += [f"gateway {one} has not answered on its uplink" for one in self.index.unresolved(host)]
+        problems += self._fabric_problems(host)
         if bridge.problem:
             problems.append(bridge.problem)
         if bridge.foreign:
@@ -219,6 +225,17 @@ class Composer:
             "flow_mods": bridge.flow_mods,
             "problems": problems,
         }
+
+    def _fabric_problems(self, host: str) -> list[str]:
+        hosts = self.index.hosts
+        unlike = [other for other, ports in hosts.items() if ports.mode != hosts[host].mode]
+        if not unlike:
+            return []
+        return [f"its fabric is {hosts[host].mode}, unlike that of {', '.join(sorted(unlike))}: no way leads there"]
+
+    def gateways(self) -> list[str]:
+        """Gateways whose MACs the agents shall find out."""
+        return sorted({pool.gateway for pool in self.index.pools.values() if not pool.gateway_mac})
 
     def close(self) -> None:
         """End all greenlets."""

@@ -63,16 +63,29 @@ class Index:
     ipv6_hosts: Counter[str] = field(default_factory=Counter)
 
     def place(self, interface: str) -> Place | None:
-        """Where the interface is plugged in with the MAC that the store gave it; of several hosts the first by name."""
+        """Where the interface is plugged in with the MAC that the store gave it.
+
+        While an instance moves, it is plugged in at two hosts.  One of them is the place: one whose link is up before
+        one whose link is down, then the host that the store names for the instance, then the first by name.  So the
+        place stays while memory is copied, and changes once: when the store names the new host, or the old port goes.
+        """
         record = self.interfaces.get(interface)
         if record is None:
             return None
         mac = mac_to_int(record.mac)
-        for host in sorted(self.plugged.get(interface, ())):
-            binding = self.hosts[host].interfaces.get(interface)
-            if binding is not None and binding.mac == mac:
-                return Place(host, binding.ofport)
-        return None
+        bindings = {host: self.hosts[host].interfaces.get(interface) for host in self.plugged.get(interface, ())}
+        found = [
+            (not binding.link_up, host != record.host, host, binding.ofport)
+            for host, binding in bindings.items()
+            if binding is not None and binding.mac == mac
+        ]
+        return Place(*min(found)[2:]) if found else None
+
+    def unresolved(self, host: str) -> list[str]:
+        """Gateways of pools without a configured MAC whose MAC ``host``, which has an uplink, does not know."""
+        ports = self.hosts[host]
+        wanted = {pool.gateway for pool in self.pools.values() if not pool.gateway_mac}
+        return sorted(wanted - ports.gateways.keys()) if ports.uplink is not None else []
 
     def interested(self, host: str, direction: Direction, remote: Remote) -> bool:
         """Does a group of a local port of ``host`` have a rule of that direction that refers to ``remote``?"""

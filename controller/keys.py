@@ -18,6 +18,13 @@ class Ipv6Key:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerKey:
+    """Another host as the far end of tunnels."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class PortKey:
     """A local port, by network interface."""
 
@@ -82,6 +89,7 @@ class ElasticKey:
 Key = (
     BridgeKey
     | Ipv6Key
+    | PeerKey
     | PortKey
     | NeighbourKey
     | NetworkKey

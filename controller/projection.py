@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from controller.index import Index, direction_of, remote_of
+from controller.index import Index, Place, direction_of, remote_of
 from controller.keys import (
     BridgeKey,
     ElasticKey,
@@ -16,10 +16,11 @@ from controller.keys import (
     MemberKey,
     NeighbourKey,
     NetworkKey,
+    PeerKey,
     PortKey,
     PrefixKey,
 )
-from econe_api.store.records import InterfaceRecord, RuleRecord
+from econe_api.store.records import InterfaceRecord, RuleRecord, VpcRecord
 from flowrules.addresses import ipv4_to_int, ipv6_to_int, mac_to_int, version_of
 from flowrules.intent import (
     ANYWHERE,
@@ -35,11 +36,13 @@ from flowrules.intent import (
     Member,
     Neighbour,
     Network,
+    Peer,
     Port,
     Prefix,
     Remote,
     RemoteSet,
     Rule,
+    Tunnelled,
 )
 
 
@@ -73,7 +76,15 @@ def _of_version(record: InterfaceRecord, version: int) -> tuple[int, ...]:
 
 def _bridge(index: Index, host: str, _key: BridgeKey) -> Intent:
     ports = index.hosts[host]
-    return Bridge(ports.uplink, ports.fabric)
+    # By a tunnel port come only packets of known peers, which are fragments of their own.
+    return Bridge(ports.uplink, None if ports.mode == "vxlan" else ports.fabric)
+
+
+def _peer(index: Index, host: str, key: PeerKey) -> Intent | None:
+    here, there = index.hosts[host], index.hosts.get(key.host)
+    if here.mode != "vxlan" or here.fabric is None or key.host == host or there is None or there.tunnel_ip is None:
+        return None
+    return Peer(here.fabric, there.tunnel_ip)
 
 
 def _ipv6(index: Index, host: str, _key: Ipv6Key) -> Intent | None:
@@ -94,7 +105,7 @@ def _port(index: Index, host: str, key: PortKey) -> Intent | None:
         _of_version(record, 4),
         vpc.number,
         tuple(sorted(index.groups[group].number for group in record.groups)),
-        flat=vpc.vlan == 0,
+        flat=index.hosts[host].mode == "flat" or (index.hosts[host].mode == "vlan" and vpc.vlan == 0),
         ipv6=_of_version(record, 6),
     )
 
@@ -104,22 +115,32 @@ def _neighbour(index: Index, host: str, key: NeighbourKey) -> Intent | None:
     vpc = index.vpcs.get(record.vpc) if record else None
     if record is None or vpc is None or key.address not in record.addresses or not index.vpc_hosts[vpc.id][host]:
         return None
-    place, fabric = index.places.get(key.interface), index.hosts[host].fabric
-    via: Local | Remote | None = None
-    if place is not None and place.host == host:
-        via = Local(place.ofport)
-    elif place is not None and fabric is not None:
-        via = Remote(fabric, vpc.vlan or None)
+    place = index.places.get(key.interface)
+    via = _way(index, host, place, vpc) if place is not None else None
     routed = len(index.subnets_of[vpc.id]) > 1
     version = version_of(key.address)
     return Neighbour(vpc.number, _to_int(key.address), mac_to_int(record.mac), via, routed, version)
+
+
+def _way(index: Index, host: str, place: Place, vpc: VpcRecord) -> Local | Remote | Tunnelled | None:
+    """The way from ``host`` to ``place``; None when there is none."""
+    if place.host == host:
+        return Local(place.ofport)
+    here, there = index.hosts[host], index.hosts[place.host]
+    if here.fabric is None or here.mode != there.mode:
+        return None
+    if here.mode != "vxlan":
+        return Remote(here.fabric, (vpc.vlan or None) if here.mode == "vlan" else None)
+    return None if there.tunnel_ip is None else Tunnelled(here.fabric, vpc.number, there.tunnel_ip)
 
 
 def _network(index: Index, host: str, key: NetworkKey) -> Intent | None:
     vpc = index.vpcs.get(key.vpc)
     if vpc is None or not index.vpc_hosts[key.vpc][host]:
         return None
-    return Network(vpc.number, prefix(vpc.cidr), vpc.vlan or None)
+    mode = index.hosts[host].mode
+    vlan = (vpc.vlan or None) if mode == "vlan" else None
+    return Network(vpc.number, prefix(vpc.cidr), vlan, vpc.number if mode == "vxlan" else None)
 
 
 def _gateway(index: Index, host: str, key: GatewayKey) -> Intent | None:
@@ -178,19 +199,24 @@ def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
     vpc, pool = index.vpcs.get(interface.vpc), index.pools.get(record.pool)
     if vpc is None or pool is None or record.private_ip not in interface.addresses:
         return None
+    gateway = mac_to_int(pool.gateway_mac) if pool.gateway_mac else index.hosts[host].gateways.get(pool.gateway)
+    # Without its gateway an address would attract packets and answer none; another host may do better.
+    if gateway is None:
+        return None
     return ElasticIp(
         ipv4_to_int(record.public_ip),
         ipv4_to_int(record.private_ip),
         place.ofport,
         mac_to_int(interface.mac),
         vpc.number,
-        mac_to_int(pool.gateway_mac),
+        gateway,
     )
 
 
 _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     BridgeKey: _bridge,
     Ipv6Key: _ipv6,
+    PeerKey: _peer,
     PortKey: _port,
     NeighbourKey: _neighbour,
     NetworkKey: _network,

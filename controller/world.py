@@ -23,6 +23,7 @@ from controller.keys import (
     MemberKey,
     NeighbourKey,
     NetworkKey,
+    PeerKey,
     PortKey,
     PrefixKey,
 )
@@ -87,8 +88,15 @@ class World:
         for interface in moved:
             (index.plugged[interface].add if interface in after else index.plugged[interface].discard)(host)
             self._enter(interface)
-        if old is None or ports is None or (old.uplink, old.fabric) != (ports.uplink, ports.fabric):
+        if old is None or ports is None or _wiring(old) != _wiring(ports):
             self._dirty[host].update(self.keys(host))
+            self._mark(index.hosts, [PeerKey(host)])
+            for interface in [key for key, place in index.places.items() if place.host == host]:
+                record = index.interfaces[interface]
+                self._mark(self._vpc_audience(record.vpc), self._neighbour_keys(interface))
+        if old is not None and ports is not None and old.gateways != ports.gateways:
+            for interface in [key for key, place in index.places.items() if place.host == host]:
+                self._mark([host], (ElasticKey(public_ip) for public_ip in index.addresses_of[interface]))
         return self._finish()
 
     def keys(self, host: str) -> Iterator[Key]:
@@ -96,6 +104,7 @@ class World:
         index = self.index
         yield BridgeKey()
         yield Ipv6Key()
+        yield from (PeerKey(other) for other in index.hosts if other != host)
         for vpc in [vpc for vpc, hosts in index.vpc_hosts.items() if hosts[host]]:
             yield from self._vpc_keys(vpc)
         for group in [group for group, hosts in index.group_hosts.items() if hosts[host]]:
@@ -311,6 +320,11 @@ class World:
 
 def _audience(present: Counter[str], was: dict[str, bool]) -> set[str]:
     return {host for host, count in present.items() if count} | {host for host, there in was.items() if there}
+
+
+def _wiring(ports: HostPorts) -> tuple[object, ...]:
+    """What the ways to and from a host depend on."""
+    return ports.uplink, ports.fabric, ports.mode, ports.tunnel_ip
 
 
 def _put(records: dict[str, Any], key: str, record: Any) -> None:

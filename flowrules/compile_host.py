@@ -20,7 +20,7 @@ from flowrules.addresses import ROUTER_MAC
 from flowrules.compile_ipv6 import answer_solicitation, guard
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network
+from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network, Peer
 
 NO_VLAN = 0x0000
 VLAN_PRESENT = 0x1000
@@ -130,10 +130,20 @@ def compile_network(network: Network) -> tuple[Flow, ...]:
         # Rules speak of private addresses, so one forged outside would be taken for a member of the VPC.
         flow(t.INGRESS_TRACK, 10, [vpc, match(f.VIA_ELASTIC_IP, 1), _IPV4, match(f.IPV4_SRC, address, mask)], []),
     ]
+    if network.vni is not None:
+        # Inside a tunnel a frame has no tag; one that has is nobody's.
+        inner = [match(f.TUN_ID, network.vni), match(f.VLAN_VID, NO_VLAN)]
+        flows.append(flow(t.FABRIC_IN, 10, inner, [Load(f.VPC, network.vpc), Resubmit(t.ROUTE)]))
     if network.vlan is not None:
         actions: list[Action] = [PopVlan(), Load(f.VPC, network.vpc), Resubmit(t.ROUTE)]
         flows.append(flow(t.FABRIC_IN, 10, [match(f.VLAN_VID, VLAN_PRESENT | network.vlan)], actions))
     return tuple(flows)
+
+
+def compile_peer(peer: Peer) -> tuple[Flow, ...]:
+    """Another host at the far end of the tunnels; whoever else sends tunnel packets is not listened to."""
+    known = (match(f.IN_PORT, peer.fabric), match(f.TUN_SRC, peer.address))
+    return (flow(t.CLASSIFY, 100, known, [Load(f.FROM_FABRIC, 1), Resubmit(t.FABRIC_IN)]),)
 
 
 def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:

@@ -10,7 +10,7 @@ from flowrules.compile_host import ARP_REQUEST, NO_VLAN, VLAN_PRESENT, answer_ar
 from flowrules.compile_ipv6 import answer_solicitation, compile_ipv6_sender
 from flowrules.fields import EtherType
 from flowrules.flow import Flow, flow, match
-from flowrules.intent import ElasticIp, Local, Neighbour, Port, Remote
+from flowrules.intent import ElasticIp, Local, Neighbour, Port, Remote, Tunnelled
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
@@ -79,7 +79,7 @@ def compile_neighbour(neighbour: Neighbour) -> tuple[Flow, ...]:
     if neighbour.via is None:
         return tuple(flows)
     direct = [vpc, match(f.ETH_DST, neighbour.mac), family, address]
-    if isinstance(neighbour.via, Remote):
+    if not isinstance(neighbour.via, Local):
         # Nothing that came from the fabric goes back to it.
         direct.append(match(f.FROM_FABRIC, 0))
     flows.append(flow(t.ROUTE, 100, direct, _way(neighbour.via)))
@@ -95,9 +95,11 @@ def compile_neighbour(neighbour: Neighbour) -> tuple[Flow, ...]:
     return tuple(flows)
 
 
-def _way(via: Local | Remote) -> list[Action]:
+def _way(via: Local | Remote | Tunnelled) -> list[Action]:
     if isinstance(via, Local):
         return [Load(f.DESTINATION_PORT, via.ofport), CtClear(), Resubmit(t.INGRESS_TRACK)]
+    if isinstance(via, Tunnelled):
+        return [SetField(f.TUN_ID, via.vni), SetField(f.TUN_DST, via.peer), Output(via.fabric)]
     if via.vlan is None:
         return [Output(via.fabric)]
     return [PushVlan(), SetField(f.VLAN_VID, VLAN_PRESENT | via.vlan), Output(via.fabric)]

@@ -7,16 +7,29 @@ from functools import lru_cache
 from typing import Any
 
 from flowrules.compile_group import compile_group, compile_member
-from flowrules.compile_host import compile_bridge, compile_gateway, compile_ipv6_bridge, compile_network
+from flowrules.compile_host import compile_bridge, compile_gateway, compile_ipv6_bridge, compile_network, compile_peer
 from flowrules.compile_port import compile_elastic_ip, compile_neighbour, compile_port
 from flowrules.flow import Flow
-from flowrules.intent import Bridge, ElasticIp, Gateway, Group, Intent, Ipv6Bridge, Member, Neighbour, Network, Port
+from flowrules.intent import (
+    Bridge,
+    ElasticIp,
+    Gateway,
+    Group,
+    Intent,
+    Ipv6Bridge,
+    Member,
+    Neighbour,
+    Network,
+    Peer,
+    Port,
+)
 
 Fragment = tuple[Flow, ...]
 
 _COMPILERS: dict[type, Callable[[Any], Fragment]] = {
     Bridge: compile_bridge,
     Ipv6Bridge: compile_ipv6_bridge,
+    Peer: compile_peer,
     Port: compile_port,
     Neighbour: compile_neighbour,
     Network: compile_network,

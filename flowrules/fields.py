@@ -109,10 +109,13 @@ ND_TLL = _basic("nd_tll", 33, 48, Style.MAC)
 #: Flags of a neighbour advertisement, and the type of the link-layer address option (Ericsson's extensions).
 ND_RESERVED = Field("nd_reserved", _ERICSSON, 1, 32, Style.DECIMAL)
 ND_OPTIONS_TYPE = Field("nd_options_type", _ERICSSON, 2, 8)
+TUN_ID = _basic("tun_id", 38, 64, Style.HEXADECIMAL)
 
 #: The 16-bit ingress port of NXM; actions clear it so that a packet may leave where it came in (``ovs-actions(7)``).
 NXM_IN_PORT = Field("NXM_OF_IN_PORT", _NICIRA_0, 0, 16)
 
+TUN_SRC = _nicira("tun_src", 31, 32, Style.IPV4)
+TUN_DST = _nicira("tun_dst", 32, 32, Style.IPV4)
 CT_STATE = _nicira("ct_state", 105, 32)
 CT_ZONE = _nicira("ct_zone", 106, 16, Style.DECIMAL)
 CT_MARK = _nicira("ct_mark", 107, 32)

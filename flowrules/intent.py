@@ -120,6 +120,15 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnelled:
+    """A neighbour behind a tunnel: out of port ``fabric`` to the host at ``peer``, as network ``vni`` (24 bits)."""
+
+    fabric: int
+    vni: int
+    peer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbour:
     """A known address of a VPC and where it is; ``via`` None = it has no place yet, but who asks for it is answered.
 
@@ -129,18 +138,31 @@ class Neighbour:
     vpc: int
     address: int
     mac: int
-    via: Local | Remote | None
+    via: Local | Remote | Tunnelled | None
     routed: bool
     version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A VPC as a whole: its prefix never leaves by an elastic IP; ``vlan`` is its tag on the fabric, None = flat."""
+    """A VPC as a whole: its prefix never leaves by an elastic IP.
+
+    ``vlan`` is its tag on the fabric and ``vni`` its network in tunnels (24 bits); a fabric has one of them, or none
+    when it is flat.
+    """
 
     vpc: int
     prefix: Prefix
     vlan: int | None
+    vni: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another host whose tunnel packets are taken: they come by port ``fabric`` from ``address``."""
+
+    fabric: int
+    address: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,4 +205,4 @@ class ElasticIp:
     gateway_mac: int
 
 
-Intent = Bridge | Ipv6Bridge | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp
+Intent = Bridge | Ipv6Bridge | Peer | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp

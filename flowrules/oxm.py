@@ -52,6 +52,9 @@ _DUMP_ORDER = (
     fields.ARP_TPA,
     fields.ARP_SHA,
     fields.ARP_THA,
+    fields.TUN_ID,
+    fields.TUN_SRC,
+    fields.TUN_DST,
 )
 _AFTER_REGISTERS = (fields.CT_STATE, fields.CT_ZONE, fields.CT_MARK, fields.METADATA)
 

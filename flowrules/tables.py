@@ -67,8 +67,9 @@ TABLES: dict[int, Table] = {
         _table(
             CLASSIFY,
             "CLASSIFY",
-            "Which port did the packet come from?  Unknown ports and tagged frames of instances end here.",
-            (f.IN_PORT, f.VLAN_VID),
+            "Which port did the packet come from?  Unknown ports, unknown tunnel peers and tagged frames of "
+            "instances end here.",
+            (f.IN_PORT, f.VLAN_VID, f.TUN_SRC),
             EXTERNAL_IN,
             FABRIC_IN,
             SPOOF,
@@ -84,8 +85,8 @@ TABLES: dict[int, Table] = {
         _table(
             FABRIC_IN,
             "FABRIC_IN",
-            "From another hypervisor: which VPC is it (by VLAN tag, or by MAC on a flat fabric)?",
-            (f.VLAN_VID, f.ETH_DST),
+            "From another hypervisor: which VPC is it (by VLAN tag, by tunnel network, or by MAC on a flat fabric)?",
+            (f.VLAN_VID, f.TUN_ID, f.ETH_DST),
             ROUTE,
         ),
         _table(

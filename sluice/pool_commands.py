@@ -20,7 +20,7 @@ def pool() -> None:
 @click.argument("name")
 @click.option("--cidr", required=True, help="The public network, e.g. 203.0.113.0/24.")
 @click.option("--gateway", required=True, help="Its router, e.g. 203.0.113.1.")
-@click.option("--gateway-mac", required=True, help="The router's MAC address on that network.")
+@click.option("--gateway-mac", default="", help="The router's MAC address (default: the hypervisors ask for it).")
 @click.option("--first", required=True, help="First address to hand out.")
 @click.option("--last", required=True, help="Last address to hand out.")
 @json_option

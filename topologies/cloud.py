@@ -31,7 +31,7 @@ class Plan:
 
     ``name`` begins the names of its namespaces, ``state`` is the directory of its files (made when it is not there,
     kept by :meth:`Cloud.close` but for what only makes sense while it runs), ``api_port`` 0 takes a free one, and
-    ``first`` to ``last`` are the elastic IPs.
+    ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Plan:
     api_port: int = 0
     first: str = PUBLIC_RANGE[0]
     last: str = PUBLIC_RANGE[1]
+    fabric: str = "vlan"
 
 
 class Cloud:
@@ -55,7 +56,7 @@ class Cloud:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
-        self.lab = Lab(plan.name, plan.hypervisors, plan.state)
+        self.lab = Lab(plan.name, plan.hypervisors, plan.state, plan.fabric)
         self.outside = Vantage(self.lab.netns(layout.OUTSIDE))
         self.config_file = plan.state / "sluice.toml"
         self._keys = Keys("", "")
@@ -122,9 +123,9 @@ class Cloud:
             "AWS_DEFAULT_REGION": self.config.region,
         }
 
-    def ec2(self) -> Any:
-        """Return a boto3 EC2 client for the cloud that neither retries nor takes a proxy."""
-        return control_plane.client(self.endpoint, self.config.region, self._keys)
+    def ec2(self, keys: Keys | None = None) -> Any:
+        """Return a boto3 EC2 client that neither retries nor takes a proxy; ``keys`` None = the cloud's own."""
+        return control_plane.client(self.endpoint, self.config.region, keys or self._keys)
 
     def guest(self, instance: str) -> Vantage:
         """Return the inside of an instance."""

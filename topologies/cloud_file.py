@@ -34,8 +34,9 @@ def write(path: Path, port: int, controller: str, hypervisors: Mapping[str, Mapp
 
 def options(lab: Lab) -> dict[str, dict[str, object]]:
     """Return what the namespace backend has to know about the hypervisors of ``lab``."""
+    size: dict[str, object] = {"mtu": layout.TUNNEL_MTU} if lab.fabric == "vxlan" else {}
     return {
-        host: {"netns": lab.netns(host), "ovsdb": switch.ovsdb, "prefix": lab.name}
+        host: {"netns": lab.netns(host), "ovsdb": switch.ovsdb, "prefix": lab.name, **size}
         for host, switch in lab.hypervisors.items()
     }
 
@@ -50,10 +51,16 @@ def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
         *("--controller", f"tcp:{layout.CONTROLLER_IP}:{OPENFLOW_PORT}"),
         *("--report", f"{layout.CONTROLLER_IP}:{AGENT_PORT}"),
         *("--uplink", layout.UPLINK),
-        *("--fabric", layout.FABRIC_PORT),
+        *_fabric(lab, host),
         *("--datapath-type", "netdev"),
         *("--dpid", f"{number:x}"),
     )
+
+
+def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
+    if lab.fabric != "vxlan":
+        return ("--fabric", layout.FABRIC_PORT, "--fabric-mode", lab.fabric)
+    return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
 def _services(state: Path, port: int, controller: str) -> str:

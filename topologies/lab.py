@@ -37,17 +37,21 @@ class Lab:
     """A network of namespaces ``<name>-mgmt``, ``-fab``, ``-rtr``, ``-out``, ``-h1``...; see :mod:`topologies.layout`.
 
     ``state`` is the directory for the switches' files; what the lab puts there goes with it.  A lab's name is unique on
-    the machine while it stands.  Use it as a context manager, or call :meth:`build` and :meth:`close`.
+    the machine while it stands.  ``fabric`` is one of :data:`topologies.layout.FABRICS`.  Use it as a context manager,
+    or call :meth:`build` and :meth:`close`.
     """
 
     gateway_mac = layout.GATEWAY_MAC
 
-    def __init__(self, name: str, hypervisors: int, state: Path) -> None:
+    def __init__(self, name: str, hypervisors: int, state: Path, fabric: str = "vlan") -> None:
         if not _NAME.fullmatch(name):
             raise LabError(f"{name!r} is no name for a lab: write up to 15 lower-case letters and digits")
         if not 1 <= hypervisors <= layout.MOST_HYPERVISORS:
             raise LabError(f"a lab has 1 to {layout.MOST_HYPERVISORS} hypervisors, not {hypervisors}")
+        if fabric not in layout.FABRICS:
+            raise LabError(f"{fabric!r} is no kind of fabric: take one of {', '.join(layout.FABRICS)}")
         self.name = name
+        self.fabric = fabric
         self.state = state.absolute()
         self._files = self.state / f"lab-{name}"
         self.hypervisors: Mapping[str, OpenVSwitch] = {
@@ -195,6 +199,16 @@ class Lab:
             _finish(pool.submit(netns.ip_batch, layout.bring_up(place, ends), self.netns(place)) for place in places)
             progress("waiting for ovsdb-server and ovs-vswitchd of every hypervisor")
             _finish(switches)
+            if self.fabric == "vxlan":
+                _finish(pool.submit(self._underlay, host, switch) for host, switch in self.hypervisors.items())
+
+    def _underlay(self, host: str, switch: OpenVSwitch) -> None:
+        """Give the userspace switch, which sends tunnel packets itself, an address and a way to the fabric."""
+        bridge = layout.UNDERLAY_BRIDGE
+        switch.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+        switch.vsctl("add-port", bridge, layout.FABRIC_PORT)
+        lines = [f"address add {layout.fabric_ip(host)}/24 dev {bridge}", f"link set {bridge} up"]
+        netns.ip_batch(lines, self.netns(host))
 
     def _calm(self, place: str) -> None:
         settings = {layout.ROUTER: layout.ROUTER_SYSCTLS}.get(place, {})

@@ -33,6 +33,14 @@ UPLINK = "ext0"
 FABRIC_PORT = "fab0"
 """The hypervisors' interface to the private fabric."""
 MANAGEMENT_PORT = "mgmt0"
+FABRICS = ("vlan", "vxlan", "flat")
+"""How the fabric tells VPCs apart."""
+TUNNEL_PORT = "vxlan0"
+"""With vxlan: the port of the tunnels on the instances' bridge."""
+UNDERLAY_BRIDGE = "br-phy"
+"""With vxlan: holds the hypervisor's address on the fabric and its interface to it."""
+TUNNEL_MTU = 1450
+"""With vxlan: what is left to an instance of the fabric's 1500 bytes (outer Ethernet, IPv4, UDP and VXLAN: 50)."""
 
 MOST_HYPERVISORS = 64
 
@@ -55,6 +63,11 @@ def hypervisor_names(count: int) -> list[str]:
 def management_ip(hypervisor: str) -> str:
     """Return the address of ``hypervisor`` ("h1") on the management network."""
     return f"10.255.0.{10 + int(hypervisor[1:])}"
+
+
+def fabric_ip(hypervisor: str) -> str:
+    """Return the address of ``hypervisor`` ("h1") on a vxlan fabric."""
+    return f"10.254.0.{10 + int(hypervisor[1:])}"
 
 
 @dataclass(frozen=True, slots=True)

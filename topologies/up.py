@@ -38,6 +38,7 @@ def main() -> int:
         metavar="FIRST-LAST",
         help=f"elastic IPs to hand out, of {layout.PUBLIC_CIDR} (default 198.51.100.64-198.51.100.127)",
     )
+    add("--fabric", choices=layout.FABRICS, default="vlan", help="what the fabric tells VPCs apart by (default vlan)")
     options = parser.parse_args()
     return command.run(PROG, lambda interrupts: _up(options, interrupts))
 
@@ -45,7 +46,7 @@ def main() -> int:
 def _up(options: Namespace, interrupts: Interrupts) -> int:
     with _state(options) as state:
         first, last = options.public_range
-        plan = Plan(options.name, state, options.hypervisors, options.api_port, first, last)
+        plan = Plan(options.name, state, options.hypervisors, options.api_port, first, last, options.fabric)
         cloud = Cloud(plan, lambda text: _say(f"  {text}"), interrupts.check)
         _say("Building the cloud")
         try:

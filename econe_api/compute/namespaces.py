@@ -4,8 +4,9 @@ Its namespace ``<prefix>-<instance id>`` has one veth per interface, whose other
 hypervisor's namespace, and a small server (:mod:`econe_api.compute.guest`), started last: an instance whose server runs
 is whole.  Nothing is kept in files.  The namespaces, their processes and the ports' ``external_ids`` say what there is.
 
-Options of a hypervisor: ``netns``, ``ovsdb`` (``unix:PATH``), ``bridge`` ("br-int" by default) and ``prefix``
-("sluice"), which tells this cloud's instances from other clouds' on the same machine.
+Options of a hypervisor: ``netns``, ``ovsdb`` (``unix:PATH``), ``bridge`` ("br-int" by default), ``mtu`` of the
+instances' interfaces (1500; 1450 where the fabric is vxlan on 1500 bytes) and ``prefix`` ("sluice"), which tells this
+cloud's instances from other clouds' on the same machine.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from econe_api.config import Config, ConfigError, Hypervisor
 
 GUEST = Path(__file__).with_name("guest.py")
 _INSTANCE = re.compile(r"i-[0-9a-f]+")
-_OPTIONS = frozenset({"netns", "ovsdb", "bridge", "prefix"})
-_MTU = 1500
+_OPTIONS = frozenset({"netns", "ovsdb", "bridge", "prefix", "mtu"})
+_LEAST_MTU, _MOST_MTU = 576, 65535
 _OVSDB_SECONDS = 5
 
 
@@ -44,6 +45,7 @@ class Host:
     ovsdb: str
     bridge: str
     prefix: str
+    mtu: int = 1500
 
     @classmethod
     def of(cls, hypervisor: Hypervisor) -> Host:
@@ -57,7 +59,10 @@ class Host:
         if unknown:
             raise ConfigError(f"{where}.{min(unknown)} is not known; known: {', '.join(sorted(_OPTIONS))}")
         bridge, prefix = options.get("bridge", "br-int"), options.get("prefix", "sluice")
-        return cls(hypervisor.name, options["netns"], options["ovsdb"], bridge, prefix)
+        mtu = options.get("mtu", "1500")
+        if not (mtu.isascii() and mtu.isdigit() and _LEAST_MTU <= int(mtu) <= _MOST_MTU):
+            raise ConfigError(f"{where}.mtu {mtu!r} is no MTU; write {_LEAST_MTU} to {_MOST_MTU}, in quotes")
+        return cls(hypervisor.name, options["netns"], options["ovsdb"], bridge, prefix, int(mtu))
 
     def vsctl(self, *arguments: str) -> str:
         """Run ovs-vsctl on the hypervisor's database; it waits until ovs-vswitchd has done what was asked."""
@@ -210,8 +215,8 @@ def _device(interface: InterfaceSpec) -> str:
 
 
 def _veth(name: str, host: Host, interface: InterfaceSpec) -> str:
-    inner = f"name {_device(interface)} netns {name} address {interface.mac} mtu {_MTU}"
-    return f"link add {inner} type veth peer name {port_name(interface.id)} netns {host.netns} mtu {_MTU}"
+    inner = f"name {_device(interface)} netns {name} address {interface.mac} mtu {host.mtu}"
+    return f"link add {inner} type veth peer name {port_name(interface.id)} netns {host.netns} mtu {host.mtu}"
 
 
 def _configure(interface: InterfaceSpec) -> list[str]:

@@ -23,6 +23,7 @@ from econe_api.store.records import (
 from econe_api.store.schema import (
     addresses,
     groups,
+    instances,
     interface_groups,
     interfaces,
     ipv6_addresses,
@@ -89,7 +90,8 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
     own = select(ipv6_addresses).where(_within(ipv6_addresses.c.interface, only)).order_by(ipv6_addresses.c.sort)
     for row in connection.execute(own):
         ipv6[row.interface].append(row.address)
-    for row in connection.execute(select(interfaces).where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
+    placed = select(interfaces, instances.c.host).outerjoin(instances, instances.c.id == interfaces.c.instance)
+    for row in connection.execute(placed.where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
         yield (
             row.id,
             InterfaceRecord(
@@ -100,6 +102,7 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
                 mac=row.mac,
                 addresses=(row.private_ip, *ipv6[row.id]),
                 groups=tuple(members[row.id]),
+                host=row.host,
             ),
         )
 

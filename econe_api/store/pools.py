@@ -22,7 +22,10 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool: public network, its gateway, the first and last address to hand out, how many are free and used."""
+    """A pool: public network, its gateway, the first and last address to hand out, how many are free and used.
+
+    ``gateway_mac`` "" = the hypervisors ask for it on their uplinks.
+    """
 
     name: str
     cidr: str
@@ -119,7 +122,7 @@ def _check(name: str, cidr: str, gateway: str, gateway_mac: str, first: str, las
     if low <= router <= high:
         raise StoreError(f"the gateway {router} is between {low} and {high}; leave it out of the range")
     mac = gateway_mac.lower()
-    if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+    if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00"):
         raise StoreError(f"{gateway_mac!r} is no MAC of a host; write it like 02:00:00:00:00:01")
     return Pool(name, str(network), str(router), mac, str(low), str(high), free=size, used=0)
 

@@ -49,7 +49,10 @@ class SubnetRecord:
 
 @dataclass(frozen=True, slots=True)
 class PoolRecord:
-    """A pool of elastic IPs on a public network, with the gateway that the uplink reaches."""
+    """A pool of elastic IPs on a public network, with the gateway that the uplink reaches.
+
+    ``gateway_mac`` "" = the agents find it out.
+    """
 
     name: str
     cidr: str
@@ -59,7 +62,10 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRecord:
-    """A network interface (eni-) of an instance; ``addresses`` are the IPv4 ones, then the IPv6 ones."""
+    """A network interface (eni-) of an instance, and the ``host`` that the instance shall be on.
+
+    ``addresses`` are the IPv4 ones, then the IPv6 ones.
+    """
 
     id: str
     instance: str | None
@@ -68,6 +74,7 @@ class InterfaceRecord:
     mac: str
     addresses: tuple[str, ...]
     groups: tuple[str, ...]
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

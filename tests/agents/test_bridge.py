@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.bridge import AddPort, CreateBridge, DesiredBridge, Operation, SetController, plan
+from agents.bridge import TUNNEL, TUNNEL_OPTIONS, AddPort, CreateBridge, DesiredBridge, Operation, SetController, plan
 from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow
 
 DPIDS = st.sampled_from([None, "00000000000000a1", "00000000000000b2"])
@@ -20,6 +20,7 @@ DESIRED = st.builds(
     dpid=DPIDS,
     uplink=st.sampled_from([None, "up0"]),
     fabric=st.sampled_from([None, "fab0"]),
+    fabric_mode=st.sampled_from(["vlan", "flat", "vxlan"]),
 )
 CONTROLLERS = st.builds(ControllerRow, TARGETS, st.sampled_from([None, 0, 5000]), st.sampled_from([None, 1000, 8000]))
 BRIDGES = st.builds(
@@ -36,7 +37,12 @@ BRIDGES = st.builds(
     controllers=st.lists(CONTROLLERS, max_size=3).map(tuple),
     ports=st.frozensets(st.sampled_from(["tap1", "up0", "fab0", "bond0"])),
     interfaces=st.lists(
-        st.builds(InterfaceRow, name=st.sampled_from(["br-int", "tap1", "up0", "fab0"])),
+        st.builds(
+            InterfaceRow,
+            name=st.sampled_from(["br-int", "tap1", "up0", "fab0"]),
+            kind=st.sampled_from(["", "vxlan", "geneve"]),
+            options=st.sampled_from([frozenset(), frozenset({*TUNNEL_OPTIONS.items(), ("csum", "true")})]),
+        ),
         max_size=4,
         unique_by=lambda row: row.name,
     ).map(tuple),
@@ -55,6 +61,10 @@ def _held(bridge: BridgeRow | None) -> frozenset[str]:
     return frozenset() if bridge is None else bridge.ports | {one.name for one in bridge.interfaces}
 
 
+def _interface(name: str, kind: str) -> InterfaceRow:
+    return InterfaceRow(name, kind=kind, options=frozenset(TUNNEL_OPTIONS.items()) if kind == TUNNEL else frozenset())
+
+
 def carried_out(observed: Database, operations: tuple[Operation, ...]) -> Database:
     """The database after the operations, by another way than the agent's."""
     bridge = observed.bridge
@@ -70,16 +80,16 @@ def carried_out(observed: Database, operations: tuple[Operation, ...]) -> Databa
                     other_config=desired.other_config,
                     controllers=(desired.controller_row,),
                     ports=frozenset((desired.name, *ports)),
-                    interfaces=tuple(InterfaceRow(name) for name in (desired.name, *ports)),
+                    interfaces=tuple(_interface(name, desired.kind(name)) for name in (desired.name, *ports)),
                 )
             case SetController(row):
                 assert bridge is not None
                 assert len(bridge.controllers) == 1
                 bridge = replace(bridge, controllers=(row,))
-            case AddPort(name):
+            case AddPort(name, kind):
                 assert bridge is not None
                 assert name not in bridge.ports
-                interfaces = (*bridge.interfaces, InterfaceRow(name))
+                interfaces = (*bridge.interfaces, _interface(name, kind))
                 bridge = replace(bridge, ports=bridge.ports | {name}, interfaces=interfaces)
     return replace(observed, bridge=bridge)
 
@@ -166,3 +176,16 @@ def test_each_difference_is_named_with_its_own_mend() -> None:
     assert "other_config:disable-in-band unset" in problem(other_config={"datapath-id": WANTED.dpid})
     assert "has no controller" in problem(controllers=())
     assert "several controllers (a, b)" in problem(controllers=(ControllerRow("b"), ControllerRow("a")))
+
+
+def test_a_fabric_port_of_the_wrong_kind_is_named() -> None:
+    tunnel = _interface("vxlan0", TUNNEL)
+    wanted = replace(WANTED, fabric="vxlan0", fabric_mode="vxlan", fabric_ip="10.254.0.11")
+    assert plan(wanted, live(interfaces=(tunnel,))).problems == ()
+    for present, desired in (
+        (InterfaceRow("vxlan0"), wanted),
+        (replace(tunnel, options=frozenset({("remote_ip", "10.0.0.9")})), wanted),
+        (tunnel, replace(wanted, fabric_mode="vlan", fabric_ip=None)),
+    ):
+        (problem,) = plan(desired, live(interfaces=(present,))).problems
+        assert problem.endswith(": ovs-vsctl del-port br-int vxlan0")

@@ -118,4 +118,7 @@ def test_the_message_is_as_documented() -> None:
         ],
         "ovs_version": "3.1.0",
         "problems": ["first"],
+        "fabric_mode": "vlan",
+        "fabric_ip": None,
+        "gateways": {},
     }

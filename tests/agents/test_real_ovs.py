@@ -18,7 +18,18 @@ def test_the_bridge_is_prepared(ovs: Any, listener: Any, start_agent: Any) -> No
     start_agent("--uplink", "up0", "--fabric", "fab0", "--dpid", "a1")
     snapshot = listener.wait_for(lambda one: len(one["ports"]) == 2, "both infrastructure ports")
     assert listener.messages[0] == {"type": "hello", "version": 1, "host": "h1"}
-    assert set(snapshot) == {"type", "seq", "dpid", "bridge", "ports", "ovs_version", "problems"}
+    assert set(snapshot) == {
+        "type",
+        "seq",
+        "dpid",
+        "bridge",
+        "ports",
+        "ovs_version",
+        "problems",
+        "fabric_mode",
+        "fabric_ip",
+        "gateways",
+    }
     assert (snapshot["dpid"], snapshot["bridge"], snapshot["ovs_version"]) == (0xA1, "br-int", "3.1.0-own")
     assert snapshot["problems"] == []
     assert [{key: port[key] for key in port if key != "ofport"} for port in snapshot["ports"]] == [
@@ -33,6 +44,16 @@ def test_the_bridge_is_prepared(ovs: Any, listener: Any, start_agent: Any) -> No
     timing = ovs.vsctl("--bare", "--columns=inactivity_probe,max_backoff", "list", "controller")
     assert timing.split() == ["5000", "1000"]
     assert ovs.flows() == []
+
+
+def test_a_tunnel_port_is_made_for_a_vxlan_fabric(ovs: Any, listener: Any, start_agent: Any) -> None:
+    start_agent("--fabric", "vxlan0", "--fabric-mode", "vxlan", "--fabric-ip", "10.254.0.11")
+    snapshot = listener.wait_for(lambda one: len(one["ports"]) == 1, "the tunnel port")
+    assert (snapshot["fabric_mode"], snapshot["fabric_ip"]) == ("vxlan", "10.254.0.11")
+    assert (snapshot["ports"][0]["name"], snapshot["ports"][0]["role"]) == ("vxlan0", "fabric")
+    assert snapshot["problems"] == []
+    assert ovs.get("interface", "vxlan0", "type") == "vxlan"
+    assert ovs.get("interface", "vxlan0", "options") == "{key=flow, remote_ip=flow}"
 
 
 def test_a_database_that_was_never_used_is_enough(ovs: Any, listener: Any, start_agent: Any) -> None:

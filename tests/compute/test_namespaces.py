@@ -229,9 +229,11 @@ def test_options_are_checked(config: Config, monkeypatch: pytest.MonkeyPatch) ->
 
     NamespaceBackend.from_config(config)
     assert Host.of(hypervisor(netns="n", ovsdb="unix:x")) == Host("h1", "n", "unix:x", "br-int", "sluice")
+    assert Host.of(hypervisor(netns="n", ovsdb="unix:x", mtu="1450")).mtu == 1450
     for options, text in (
         ({"netns": "n"}, r"h1: options\.ovsdb is missing"),
-        ({"netns": "n", "ovsdb": "o", "briddge": "x"}, r"options\.briddge is not known; known: bridge, netns"),
+        ({"netns": "n", "ovsdb": "o", "mtu": "15k"}, r"options\.mtu .15k. is no MTU"),
+        ({"netns": "n", "ovsdb": "o", "briddge": "x"}, r"options\.briddge is not known; known: bridge, mtu, netns"),
     ):
         with pytest.raises(ConfigError, match=text):
             Host.of(hypervisor(**options))

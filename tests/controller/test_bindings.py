@@ -68,3 +68,12 @@ def test_any_message_is_a_snapshot_or_refused(message):
     except SnapshotError:
         return
     assert ports.dpid > 0
+
+
+def test_a_tunnel_fabric_needs_an_address():
+    assert read_snapshot(SNAPSHOT).mode == "vlan"
+    read = read_snapshot({**SNAPSHOT, "fabric_mode": "vxlan", "fabric_ip": "10.254.0.11"})
+    assert (read.mode, read.tunnel_ip) == ("vxlan", 0x0AFE000B)
+    for broken in ({"fabric_mode": "vxlan"}, {"fabric_mode": "gre"}, {"fabric_mode": []}):
+        with pytest.raises(SnapshotError):
+            read_snapshot({**SNAPSHOT, **broken})

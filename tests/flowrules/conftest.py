@@ -246,6 +246,8 @@ _METADATA = _some(
     _tests(fields.REG5),
     _tests(fields.REG6),
     _tests(fields.XREG4),
+    _tests(fields.TUN_ID),
+    _prefixes(fields.TUN_SRC),
     _STATES,
     _tests(fields.CT_ZONE, exact=True),
     _tests(fields.CT_MARK),
@@ -356,7 +358,7 @@ _PLAIN_ACTIONS = (
     | st.builds(Resubmit, st.integers(0, 253))
     | _loads()
     | _moves()
-    | _sets(fields.ETH_SRC, fields.ETH_DST, fields.METADATA, fields.REG0, fields.XREG4)
+    | _sets(fields.ETH_SRC, fields.ETH_DST, fields.METADATA, fields.REG0, fields.XREG4, fields.TUN_ID, fields.TUN_DST)
     | st.just(Load(fields.NXM_IN_PORT.whole, 0))
     | st.just(Move(fields.ETH_SRC.whole, fields.ETH_DST.whole))
     | st.just(CtClear())
