@@ -340,6 +340,21 @@ def test_a_flood_of_errors_is_bounded_and_hurts_nobody_else(world, open_guest, o
     assert wait_until(lambda: _seen(world) > FLOOD // 2), "the switch has had most of the flood"
 
 
+def test_an_instance_that_floods_errors_leaves_its_neighbour_its_share(world, open_guest, outside_ip, wait_until):
+    (flooder, public), (_, neighbour) = open_guest(), open_guest()
+    opened = IP(src=outside_ip, dst=public, ttl=9) / UDP(sport=999, dport=7) / Raw(b"opens a connection")
+    send(router(world), "h1", [bytes(Ether(src=GATEWAY_MAC, dst=elastic_mac(public)) / opened)])
+    about = IP(src=outside_ip, dst=flooder.private_ip) / UDP(sport=999, dport=7)
+    head = Ether(src=flooder.mac, dst="02:5c:e0:00:00:01") / IP(src=flooder.private_ip, dst=outside_ip)
+    flood = [bytes(head / ICMP(type=3, code=3) / about)] * FLOOD
+    before, began = host_status(world, "h1"), time.monotonic()
+    for start in range(0, FLOOD, 5000):
+        send(flooder.inside, "eth0", flood[start : start + 5000])
+        assert probe(world.cloud.outside, neighbour) == said(3, 3, neighbour)
+    seconds, after = time.monotonic() - began, host_status(world, "h1")
+    assert 50 < after["packet_ins"] - before["packet_ins"] <= 100 + 110 * seconds + 10
+
+
 def _seen(world):
     """ICMP errors for elastic IPs that the switch has had."""
     lines = world.cloud.hypervisor("h1").ofctl("dump-flows", "br-int", "table=6").splitlines()
