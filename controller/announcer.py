@@ -9,8 +9,10 @@ import eventlet
 from controller.bridge import Bridge
 from controller.handover import Handover
 from controller.index import Index
+from flowrules.actions import Output
 from flowrules.addresses import ipv4_to_int
-from flowrules.announce import announcement, packet_out
+from flowrules.announce import announcement
+from flowrules.packet_in import packet_out
 
 #: Seconds before each announcement; several, because a frame may be lost and nobody answers it.
 _PAUSES = (0.0, 0.1, 0.4, 1.5)
@@ -44,4 +46,4 @@ class Announcer:
             if self._cloud.handover.holders.get(public_ip) != host or bridge is None or bridge.session is None:
                 return
             if ports is not None and ports.uplink is not None:
-                bridge.session.emit(packet_out(ports.uplink, announcement(ipv4_to_int(public_ip))))
+                bridge.session.emit(packet_out([Output(ports.uplink)], announcement(ipv4_to_int(public_ip))))

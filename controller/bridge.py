@@ -7,7 +7,8 @@ difference as one bundle and takes the acknowledgement over into ``installed``.
 Goals: (1) nothing is sent before the store and the agent of the host have been heard; (2) after a reconnect or an
 unknown outcome the switch's own table is read and only the difference is sent, so an unchanged restart sends nothing;
 (3) an elastic IP comes only when its old host has let go (:mod:`controller.handover`); (4) a port's conntrack zone is
-flushed before the port is admitted and after it is gone, never while it stays.
+flushed before the port is admitted and after it is gone, never while it stays; (5) a meter comes before the flows that
+name it and goes after them.
 
 Tension: (2) wants to trust the mirror, a switch may have restarted.  A restart loses the connection, and a new
 connection always begins with a reading.
@@ -16,8 +17,8 @@ connection always begins with a reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import eventlet
 from eventlet.event import Event
@@ -26,6 +27,9 @@ from controller.desired import Desired
 from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
+from controller.meters import BridgeMeters
+from controller.packet_handlers import HANDLERS
+from controller.packet_in import PacketQueue
 from flowrules import tables
 from flowrules.actions import Load
 from flowrules.decode import InstalledFlow
@@ -34,6 +38,7 @@ from flowrules.diff import Key as FlowKey
 from flowrules.encode import flow_add
 from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
+from flowrules.meters import Meter
 from flowrules.oxm import canonical
 
 LOG = logging.getLogger(__name__)
@@ -55,6 +60,15 @@ class Session(Protocol):
 
     def flush_zone(self, *zones: int) -> None:
         """Forget the connections of conntrack zones."""
+
+    def meters(self) -> list[Meter]:
+        """Read all meters back."""
+
+    def set_meters(self, messages: Sequence[bytes]) -> None:
+        """Send meter-mods."""
+
+    def on_packet_in(self, receiver: Callable[[Any, bytes], None]) -> None:
+        """Hand over the body of every packet-in."""
 
     def emit(self, message: bytes) -> None:
         """Send a message that nobody answers."""
@@ -99,6 +113,8 @@ class Bridge:
         self.bundles = 0
         self.foreign = 0
         self.problem: str | None = None
+        self.meters = BridgeMeters()
+        self.packets = PacketQueue(host, lambda: surroundings.index, HANDLERS)
         self._around = surroundings
         self._ready = False  # store loaded and agent heard
         self.synced = False  # has the switch been brought in line once on this connection?
@@ -125,6 +141,7 @@ class Bridge:
         if self.session is not None:
             self.session.close()
         self.session, self._installed, self.synced = session, None, False
+        session.on_packet_in(self.packets.offer)
         self._poke()
 
     def detach(self, session: Session) -> None:
@@ -142,6 +159,7 @@ class Bridge:
     def stop(self) -> None:
         """End the greenlet."""
         self._greenlet.kill()
+        self.packets.close()
         if self.session is not None:
             self.session.close()
 
@@ -222,6 +240,7 @@ class Bridge:
         A flow that waits is not wanted yet, so what stands in its place goes.
         """
         if self._installed is None:
+            self.meters.read(session)
             dumped = session.dump()
             found = diff(self.desired.flows, dumped)
             held = self._held(found.adds)
@@ -278,8 +297,13 @@ class Bridge:
         self._elastic &= waiting
 
     def _send(self, session: Session, found: Diff) -> None:
-        if found.empty:
-            return
+        meters = self.desired.meters
+        self.meters.prepare(session, meters)
+        if not found.empty:
+            self._send_flows(session, found)
+        self.meters.prune(session, meters)
+
+    def _send_flows(self, session: Session, found: Diff) -> None:
         admitted = {zone for flow in found.adds if (zone := _zone(flow)) is not None}
         gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
         session.flush_zone(*sorted(admitted))

@@ -193,6 +193,7 @@ class Composer:
             "problems": problems,
             "counters": {
                 "flow_mods": sum(bridge.flow_mods for bridge in self.bridges.values()),
+                "meter_mods": sum(bridge.meters.mods for bridge in self.bridges.values()),
                 "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
                 "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
                 "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
@@ -223,6 +224,8 @@ class Composer:
             "ports": len(ports.interfaces),
             "flows": bridge.flows,
             "flow_mods": bridge.flow_mods,
+            "meter_mods": bridge.meters.mods,
+            **bridge.packets.counters,
             "problems": problems,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, KeysView
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from flowrules.compiler import Fragment, compile_intent
 from flowrules.diff import Key as FlowKey
 from flowrules.flow import Flow
 from flowrules.intent import Intent
+from flowrules.meters import Meter
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Desired:
     problems: dict[Key, str] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
+    _uses: Counter[Meter] = field(default_factory=Counter)
 
     def update(self, index: Index, keys: Iterable[Key]) -> set[FlowKey]:
         """Bring the fragments named by ``keys`` up to date; returns the flow keys that may have changed.
@@ -66,6 +69,12 @@ class Desired:
         """Names of the fragments present."""
         return self._fragments.keys()
 
+    @property
+    def meters(self) -> list[Meter]:
+        """The meters that flows name."""
+        self._uses = +self._uses
+        return list(self._uses)
+
     def intents(self) -> dict[Key, Intent]:
         """The intent of every fragment present."""
         return {key: intent for key, (intent, _) in self._fragments.items()}
@@ -74,6 +83,7 @@ class Desired:
         known = self._fragments.pop(key, None)
         gone = {flow.key for flow in known[1] if self.owners.get(flow.key) == key} if known else set()
         for flow_key in gone:
+            self._uses.subtract(_meter(self.flows[flow_key]))
             del self.flows[flow_key], self.owners[flow_key]
         return gone
 
@@ -85,6 +95,11 @@ class Desired:
                 self.problems[key] = f"{key}: {owner} has a flow of the same match in table {flow.table}"
                 continue
             self.flows[flow.key], self.owners[flow.key] = flow, key
+            self._uses.update(_meter(flow))
             came.add(flow.key)
         self._fragments[key] = (intent, fragment)
         return came
+
+
+def _meter(flow: Flow) -> tuple[Meter, ...]:
+    return () if flow.meter is None else (flow.meter,)

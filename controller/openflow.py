@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import unpack_from
-from typing import Any
+from typing import Any, TypeVar
 
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
@@ -25,7 +25,8 @@ from controller.openflow_errors import ApplyError, Refusal, read_refusal
 from controller.wire import Frame
 from flowrules import encode
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
-from flowrules.encode import BundleControl, MessageType
+from flowrules.encode import BundleControl, MessageType, with_xid
+from flowrules.meters import MULTIPART_METER_CONFIG, Meter, decode_meter_config, meter_config_request
 
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ _MAX_XID = 0xFFFFFFFF
 _MAX_ANSWER_BYTES = 512 * 1024 * 1024
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
+_Item = TypeVar("_Item")
 
 
 class OutcomeUnknownError(Exception):
@@ -92,6 +94,7 @@ class OpenFlowSession:
         self._one_bundle = Semaphore(1)
         self._next_bundle = 1
         self._closed = False
+        self._packet_in: Callable[[OpenFlowSession, bytes], None] | None = None
         wire.attach(datapath, self._receive)
 
     @property
@@ -118,25 +121,51 @@ class OpenFlowSession:
         Raises :class:`OutcomeUnknownError` on a timeout, a lost connection, or an answer that makes no sense (the
         connection is closed then).
         """
-        exchange = self._exchange(
-            1, lambda xid: [encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask)]
+        return self._read(
+            lambda xid: encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask),
+            encode.MULTIPART_FLOW,
+            decode_flow_stats,
         )
-        flows: list[InstalledFlow] = []
+
+    def meters(self) -> list[Meter]:
+        """Read all meters back.  Raises as :meth:`dump`."""
+        return self._read(meter_config_request, MULTIPART_METER_CONFIG, decode_meter_config)
+
+    def set_meters(self, messages: Sequence[bytes]) -> None:
+        """Send meter-mods and return when they are in force; bundles cannot carry them.
+
+        Raises :class:`ApplyError` when the switch refuses one (the others are applied), :class:`OutcomeUnknownError`
+        as :meth:`apply`.
+        """
+        exchange = self._exchange(
+            len(messages), lambda xid: [with_xid(message, xid + n) for n, message in enumerate(messages)]
+        )
+        if exchange.refusals:
+            raise ApplyError(exchange.refusals)
+
+    def on_packet_in(self, receiver: Callable[[OpenFlowSession, bytes], None]) -> None:
+        """Hand the body of every packet-in to ``receiver``, which must neither block nor raise."""
+        self._packet_in = receiver
+
+    def _read(self, request: Callable[[int], bytes], kind: int, decode: Callable[[bytes], list[_Item]]) -> list[_Item]:
+        """Ask for statistics of one kind and put the parts of the answer together."""
+        exchange = self._exchange(1, lambda xid: [request(xid)])
+        items: list[_Item] = []
         more = True
         try:
             for frame in exchange.replies:
-                kind, flags = unpack_from("!HH", frame.body)
-                if frame.type != MessageType.MULTIPART_REPLY or kind != encode.MULTIPART_FLOW or not more:
-                    raise DecodeError(f"{frame.type.name} of kind {kind} among flow statistics")
+                found, flags = unpack_from("!HH", frame.body)
+                if frame.type != MessageType.MULTIPART_REPLY or found != kind or not more:
+                    raise DecodeError(f"{frame.type.name} of kind {found} among statistics of kind {kind}")
                 more = bool(flags & _MULTIPART_MORE)
-                flows += decode_flow_stats(frame.body[_MULTIPART_HEADER:])
+                items += decode(frame.body[_MULTIPART_HEADER:])
             if more:
-                raise DecodeError(f"flow statistics end early ({exchange.refusals or 'no error'})")
+                raise DecodeError(f"statistics end early ({exchange.refusals or 'no error'})")
         except DecodeError as error:
             self.close()
             self._datapath.close()
-            raise OutcomeUnknownError(f"flow dump of {self._datapath.address} makes no sense: {error}") from error
-        return flows
+            raise OutcomeUnknownError(f"the answer of {self._datapath.address} makes no sense: {error}") from error
+        return items
 
     def flush_zone(self, *zones: int) -> None:
         """Make the switch forget all connections of these conntrack zones (16 bits each).
@@ -222,6 +251,10 @@ class OpenFlowSession:
             raise OutcomeUnknownError("connection lost")
 
     def _receive(self, frame: Frame) -> None:
+        if frame.type == MessageType.PACKET_IN:
+            if self._packet_in is not None:
+                self._packet_in(self, frame.body)
+            return
         for exchange in self._exchanges:
             if frame.xid in exchange:
                 exchange.take(frame)

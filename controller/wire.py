@@ -7,8 +7,8 @@ ever, and they make an object of every field of every flow.  The guard therefore
    up;
 2. lets Ryu parse only what its handshake needs, all of it of fixed size;
 3. hands answers (errors, barriers, bundles, statistics) as bytes to the session of that connection, by
-   :func:`attach`; without a session they are dropped;
-4. drops what needs no answer from us (packet-in, flow-removed).
+   :func:`attach`, packet-ins as well; without a session they are dropped;
+4. drops what needs no answer from us (flow-removed).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LENGTHS = {
 _FOR_RYU = frozenset(
     {MessageType.ECHO_REQUEST, MessageType.ECHO_REPLY, MessageType.FEATURES_REPLY, MessageType.PORT_STATUS}
 )
-_DROPPED = frozenset({MessageType.PACKET_IN, MessageType.FLOW_REMOVED})
+_DROPPED = frozenset({MessageType.FLOW_REMOVED})
 
 
 class BadFrameError(ValueError):

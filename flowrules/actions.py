@@ -27,6 +27,11 @@ class OutputInPort:
 
 
 @dataclass(frozen=True, slots=True)
+class ToController:
+    """Show the whole packet, as it is now, to the controller; the flow needs a meter (:mod:`flowrules.meters`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resubmit:
     """Look the packet up in ``table`` as well, with the original ingress port, then go on."""
 
@@ -92,5 +97,17 @@ class CtClear:
 
 
 Action = (
-    Output | OutputTo | OutputInPort | Resubmit | Load | Move | SetField | DecTtl | PushVlan | PopVlan | Ct | CtClear
+    Output
+    | OutputTo
+    | OutputInPort
+    | ToController
+    | Resubmit
+    | Load
+    | Move
+    | SetField
+    | DecTtl
+    | PushVlan
+    | PopVlan
+    | Ct
+    | CtClear
 )

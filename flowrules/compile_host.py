@@ -17,6 +17,7 @@ from flowrules.actions import (
     SetField,
 )
 from flowrules.addresses import ROUTER_MAC
+from flowrules.compile_icmp import icmp_repair
 from flowrules.compile_ipv6 import answer_solicitation, guard
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
@@ -33,7 +34,7 @@ _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    return (*_entrances(bridge), *_tracking(), *_leaving(bridge))
+    return (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair())
 
 
 def _entrances(bridge: Bridge) -> list[Flow]:

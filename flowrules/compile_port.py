@@ -7,6 +7,7 @@ from flowrules import tables as t
 from flowrules.actions import Action, CtClear, DecTtl, Load, Output, PushVlan, Resubmit, SetField
 from flowrules.addresses import ROUTER_MAC, elastic_ip_mac
 from flowrules.compile_host import ARP_REQUEST, NO_VLAN, VLAN_PRESENT, answer_arp, arp_reply
+from flowrules.compile_icmp import port_shares
 from flowrules.compile_ipv6 import answer_solicitation, compile_ipv6_sender
 from flowrules.fields import EtherType
 from flowrules.flow import Flow, flow, match
@@ -31,6 +32,7 @@ def compile_port(port: Port) -> tuple[Flow, ...]:
             # The verdict of the egress side must not be taken for this side's.
             [Load(f.VERDICT, 0), *_ask(port.groups, t.INGRESS_RULES, t.INGRESS_ACT)],
         ),
+        *port_shares(port.ofport),
         _arp_as(port, 0),  # an address probe (RFC 5227) has no sender address yet
     ]
     for address in port.addresses:
@@ -118,7 +120,8 @@ def compile_elastic_ip(elastic: ElasticIp) -> tuple[Flow, ...]:
         Load(f.VPC, elastic.vpc),
         Load(f.DESTINATION_PORT, elastic.ofport),
         Load(f.VIA_ELASTIC_IP, 1),
-        Resubmit(t.INGRESS_TRACK),
+        Load(f.REPLACED, elastic.public),
+        Resubmit(t.ICMP_IN),
     ]
     outward: list[Action] = [
         CtClear(),
@@ -126,7 +129,8 @@ def compile_elastic_ip(elastic: ElasticIp) -> tuple[Flow, ...]:
         SetField(f.IPV4_SRC, elastic.public),
         SetField(f.ETH_SRC, mac),
         SetField(f.ETH_DST, elastic.gateway_mac),
-        Resubmit(t.HAIRPIN),
+        Load(f.REPLACED, elastic.private),
+        Resubmit(t.ICMP_OUT),
     ]
     sender = (match(f.SOURCE_PORT, elastic.ofport), _IPV4, match(f.IPV4_SRC, elastic.private))
     return (

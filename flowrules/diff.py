@@ -83,11 +83,15 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
     return _ordered(missing.values(), stale, foreign)
 
 
+def _does(flow: Flow) -> tuple[object, ...]:
+    return (flow.actions, flow.meter and flow.meter.id)
+
+
 def changes(old: Mapping[Key, Flow], new: Mapping[Key, Flow]) -> Diff:
     """Compare two sets of flows of which the first is known to be installed."""
     adds = []
     for key, flow in new.items():
         before = old.get(key)
-        if before is None or (before is not flow and before.actions != flow.actions):
+        if before is None or (before is not flow and _does(before) != _does(flow)):
             adds.append(flow)
     return _ordered(adds, [as_installed(flow) for key, flow in old.items() if key not in new], ())

@@ -109,10 +109,10 @@ def flow_add(flow: Flow, xid: int = 0) -> bytes:
 
     Raises ValueError when a value does not fit its field, struct.error when table or priority are out of range.
     """
-    instructions = b""
+    instructions = flow.meter_instruction
     if flow.actions:
         actions = encode_actions(flow.actions)
-        instructions = _INSTRUCTION.pack(_APPLY_ACTIONS, 8 + len(actions)) + actions
+        instructions += _INSTRUCTION.pack(_APPLY_ACTIONS, 8 + len(actions)) + actions
     return _flow_mod(_ADD, flow.table, flow.priority, flow.cookie, 0, encode_match(flow.matches), instructions, xid)
 
 
@@ -172,6 +172,11 @@ def bundle_add(bundle_id: int, message: bytes, xid: int = 0) -> bytes:
         xid,
     )
     return head + message[8:]
+
+
+def with_xid(message: bytes, xid: int) -> bytes:
+    """``message`` under another ``xid``."""
+    return message[:4] + xid.to_bytes(4, "big") + message[HEADER.size :]
 
 
 def barrier_request(xid: int = 0) -> bytes:

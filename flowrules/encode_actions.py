@@ -10,6 +10,8 @@ from flowrules import actions as act
 from flowrules.fields import EtherType, Field, Subfield
 
 _IN_PORT = 0xFFFFFFF8
+_CONTROLLER = 0xFFFFFFFD
+_WHOLE_PACKET = 0xFFFF
 _TO_CONTROLLER_MAX = 0
 _NICIRA = 0x00002320
 _EXPERIMENTER = 0xFFFF
@@ -40,6 +42,7 @@ _PUSH_VLAN_ACTION = _PLAIN.pack(17, 8, EtherType.VLAN << 16)
 _POP_VLAN_ACTION = _PLAIN.pack(18, 8, 0)
 _CT_CLEAR_ACTION = _CT_CLEAR.pack(_EXPERIMENTER, 16, _NICIRA, _NX_CT_CLEAR)
 _OUTPUT_IN_PORT_ACTION = _OUTPUT.pack(0, 16, _IN_PORT, _TO_CONTROLLER_MAX)
+_TO_CONTROLLER_ACTION = _OUTPUT.pack(0, 16, _CONTROLLER, _WHOLE_PACKET)
 
 
 def _bits(target: Subfield) -> int:
@@ -107,6 +110,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     act.Output: lambda action: _OUTPUT.pack(0, 16, action.port, _TO_CONTROLLER_MAX),
     act.OutputTo: _output_to,
     act.OutputInPort: lambda _: _OUTPUT_IN_PORT_ACTION,
+    act.ToController: lambda _: _TO_CONTROLLER_ACTION,
     act.Resubmit: _resubmit,
     act.Load: _load,
     act.Move: _move,

@@ -125,6 +125,7 @@ REG1 = _nicira("reg1", 1, 32)
 REG3 = _nicira("reg3", 3, 32)
 REG5 = _nicira("reg5", 5, 32)
 REG6 = _nicira("reg6", 6, 32)
+REG10 = _nicira("reg10", 10, 32)
 #: 64 bits made of reg8 (high half) and reg9 (low half).
 XREG4 = Field("xreg4", _OPENFLOW_PACKET_REGISTERS, 4, 64, Style.HEXADECIMAL)
 
@@ -149,6 +150,8 @@ VERDICT = Subfield(REG5, 0, 1)
 VIA_ELASTIC_IP = Subfield(REG6, 0, 1)
 #: 1 = came from the private fabric between hypervisors.
 FROM_FABRIC = Subfield(REG6, 1, 1)
+#: The address that the rewrite of an elastic IP has replaced: inward the elastic IP, outward the private address.
+REPLACED = REG10.whole
 #: Bit of the connection mark: 1 = the rule that allowed this connection is gone.
 BLOCKED = Subfield(CT_MARK, 0, 1)
 
@@ -162,6 +165,7 @@ PIPELINE_STATE: tuple[tuple[str, Subfield, str], ...] = (
     ("VERDICT", VERDICT, "1 = a rule of a group allows the packet"),
     ("VIA_ELASTIC_IP", VIA_ELASTIC_IP, "1 = was sent to an elastic IP of this host"),
     ("FROM_FABRIC", FROM_FABRIC, "1 = came from the fabric between hypervisors"),
+    ("REPLACED", REPLACED, "address that the rewrite of an elastic IP has replaced, for the repair of ICMP errors"),
     ("BLOCKED", BLOCKED, "connection mark: 1 = the rule that allowed the connection is gone"),
 )
 

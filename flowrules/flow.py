@@ -8,7 +8,7 @@ Cookie layout (64 bits)::
     +---------------+------------------------------------------------+
 
 Two flows with one cookie are the same flow, so a switch's own table can be compared with the desired one by table,
-priority and cookie alone.
+priority and cookie alone.  The number of a flow's meter counts as an action; its figures are compared by themselves.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from struct import Struct
 from flowrules.actions import Action
 from flowrules.encode_actions import encode_actions
 from flowrules.fields import Field, Subfield
+from flowrules.meters import Meter
 from flowrules.oxm import encode_match
 
 #: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
 OWNER_TAG = 0x51CE
 COOKIE_HASH_BITS = 48
 _CONTENT = Struct("!BHH")
+_METER = Struct("!HHI")
+_METER_INSTRUCTION = 6
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,12 +65,13 @@ def match(target: Field | Subfield, value: int, mask: int | None = None) -> Matc
 
 @dataclass(frozen=True)
 class Flow:
-    """One flow: where it sits, what it matches, what it does (an empty ``actions`` drops)."""
+    """One flow: where it sits, what it matches, what it does (an empty ``actions`` drops) below which ``meter``."""
 
     table: int
     priority: int
     matches: tuple[Match, ...]
     actions: tuple[Action, ...]
+    meter: Meter | None = None
 
     @cached_property
     def key(self) -> tuple[int, int, tuple[Match, ...]]:
@@ -79,11 +83,19 @@ class Flow:
         """Owner tag and content hash."""
         match_bytes = encode_match(self.matches)
         head = _CONTENT.pack(self.table, self.priority, len(match_bytes))
-        digest = blake2b(head + match_bytes + encode_actions(self.actions), digest_size=COOKIE_HASH_BITS // 8).digest()
+        content = head + match_bytes + self.meter_instruction + encode_actions(self.actions)
+        digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
         return OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
 
+    @property
+    def meter_instruction(self) -> bytes:
+        """The OpenFlow instruction that puts the flow below its meter; nothing when it has none."""
+        return b"" if self.meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, self.meter.id)
 
-def flow(table: int, priority: int, matches: Iterable[Match], actions: Iterable[Action]) -> Flow:
+
+def flow(
+    table: int, priority: int, matches: Iterable[Match], actions: Iterable[Action], meter: Meter | None = None
+) -> Flow:
     """Make a flow with its matches in canonical order.
 
     Matches on the same field with disjoint masks are merged; raises ValueError when they overlap.
@@ -97,4 +109,4 @@ def flow(table: int, priority: int, matches: Iterable[Match], actions: Iterable[
             raise ValueError(f"{item.name} is matched twice")
         else:
             merged[item.name] = Match(item.name, known.value | item.value, known.mask | item.mask, item.field)
-    return Flow(table, priority, tuple(sorted(merged.values())), tuple(actions))
+    return Flow(table, priority, tuple(sorted(merged.values())), tuple(actions), meter)

@@ -1,7 +1,6 @@
 """The flow tables: number, name, purpose, what a flow there may match and where it may send a packet.
 
 ``check`` holds every flow to its table's declaration, so that a compiler that strays fails its tests at once.
-Numbers 6 and 31 are kept free for the repair of ICMP errors that cross an elastic IP.
 """
 
 from __future__ import annotations
@@ -31,7 +30,10 @@ class Table:
 
 CLASSIFY = 0
 EXTERNAL_IN = 5
+ICMP_IN = 6
 FABRIC_IN = 7
+ICMP_IN_PORT = 8
+ICMP_IN_HOST = 9
 SPOOF = 10
 ARP = 12
 ND = 13
@@ -42,8 +44,10 @@ EGRESS_RULES = 22
 EGRESS_ACT = 23
 EGRESS_REMOTES = 24
 ROUTE = 30
+ICMP_OUT = 31
 ELASTIC_OUT = 32
 HAIRPIN = 33
+ICMP_OUT_PORT = 34
 INGRESS_TRACK = 40
 INGRESS_STATE = 41
 INGRESS_GROUPS = 42
@@ -80,6 +84,15 @@ TABLES: dict[int, Table] = {
             "From the public network: answers ARP for the elastic IPs of this host and rewrites their packets to the "
             "private address.",
             (f.ETH_TYPE, f.ETH_DST, f.ARP_OP, f.ARP_TPA, f.IPV4_DST),
+            ICMP_IN,
+        ),
+        _table(
+            ICMP_IN,
+            "ICMP_IN",
+            "ICMP errors quote the packet that they are about, and the quotation still names the elastic IP: they are "
+            "repaired by the controller and come back to INGRESS_TRACK, where all else goes at once.",
+            (f.ETH_TYPE, f.IP_PROTO, f.ICMP_TYPE),
+            ICMP_IN_PORT,
             INGRESS_TRACK,
         ),
         _table(
@@ -89,6 +102,14 @@ TABLES: dict[int, Table] = {
             (f.VLAN_VID, f.TUN_ID, f.ETH_DST),
             ROUTE,
         ),
+        _table(
+            ICMP_IN_PORT,
+            "ICMP_IN_PORT",
+            "The share of one destination port: a flood at one elastic IP leaves the others theirs.",
+            (f.REG1,),
+            ICMP_IN_HOST,
+        ),
+        _table(ICMP_IN_HOST, "ICMP_IN_HOST", "The share of one host, and then before the controller.", ()),
         _table(
             SPOOF,
             "SPOOF",
@@ -169,11 +190,20 @@ TABLES: dict[int, Table] = {
             INGRESS_TRACK,
         ),
         _table(
+            ICMP_OUT,
+            "ICMP_OUT",
+            "As ICMP_IN for errors that an instance sends: their quotation names the private address.  Comes after "
+            "ELASTIC_OUT.  Obsolete errors (source quench, redirect) are not repaired and end here.",
+            (f.ETH_TYPE, f.IP_PROTO, f.ICMP_TYPE),
+            HAIRPIN,
+            ICMP_OUT_PORT,
+        ),
+        _table(
             ELASTIC_OUT,
             "ELASTIC_OUT",
             "To the outside only with an elastic IP: the source becomes the elastic IP.",
             (f.REG0, f.ETH_TYPE, f.IPV4_SRC),
-            HAIRPIN,
+            ICMP_OUT,
         ),
         _table(
             HAIRPIN,
@@ -181,6 +211,12 @@ TABLES: dict[int, Table] = {
             "An elastic IP of this same host is reached without leaving it; all else leaves by the uplink.",
             (f.ETH_TYPE, f.IPV4_DST),
             EXTERNAL_IN,
+        ),
+        _table(
+            ICMP_OUT_PORT,
+            "ICMP_OUT_PORT",
+            "The share of one source port, then before the controller; repaired errors come back to HAIRPIN.",
+            (f.REG0,),
         ),
         _table(
             INGRESS_TRACK,

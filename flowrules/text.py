@@ -237,6 +237,7 @@ _ACTIONS: dict[type, Callable[[Any], str]] = {
     act.Output: _output,
     act.OutputTo: lambda action: f"output:{_subfield(action.source)}",
     act.OutputInPort: lambda _: "IN_PORT",
+    act.ToController: lambda _: "CONTROLLER:65535",
     act.Resubmit: lambda action: f"resubmit(,{action.table})",
     act.Load: _load,
     act.Move: lambda action: f"move:{_subfield(action.source)}->{_subfield(action.target)}",
@@ -257,5 +258,6 @@ def actions_text(actions: Iterable[act.Action]) -> str:
 def flow_text(flow: Flow) -> str:
     """Spell ``flow`` as one line for ``ovs-ofctl add-flow``."""
     match = match_text(flow.matches)
+    meter = f"meter:{flow.meter.id}," if flow.meter is not None else ""
     head = f"table={flow.table},priority={flow.priority},cookie={flow.cookie:#x}"
-    return f"{head}{',' if match else ''}{match} actions={actions_text(flow.actions)}"
+    return f"{head}{',' if match else ''}{match} actions={meter}{actions_text(flow.actions)}"

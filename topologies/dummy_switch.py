@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -66,6 +67,7 @@ class DummySwitch:
         self._environment = {**os.environ, **{f"OVS_{kind}DIR": str(folder) for kind in ("RUN", "LOG", "DB")}}
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._control: Unixctl | None = None
+        self._meters: set[tuple[str, str]] = set()  # bridge and number
 
     def __enter__(self) -> DummySwitch:
         try:
@@ -121,10 +123,17 @@ class DummySwitch:
         self.vsctl(*words)
 
     def replace_flows(self, bridge: str, flows: Iterable[str]) -> None:
-        """Let ``bridge`` hold exactly these flows, lines as ``ovs-ofctl add-flow`` reads them, by one bundle."""
+        """Let ``bridge`` hold exactly these flows, lines as ``ovs-ofctl add-flow`` reads them, by one bundle.
+
+        Meters that they name and that are not there are made; a packet that is only followed never exceeds one.
+        """
         lines = "\n".join(["delete", *(f"add {line}" for line in flows)])
-        target = f"unix:{self.folder / bridge}.mgmt"
-        self._run(["ovs-ofctl", "-O", "OpenFlow13", "--bundle", "add-flows", target, "-"], lines)
+        ofctl, target = ["ovs-ofctl", "-O", "OpenFlow13"], f"unix:{self.folder / bridge}.mgmt"
+        named = {(bridge, number) for number in re.findall(r"actions=meter:(\d+)", lines)}
+        for _, number in named - self._meters:
+            self._run([*ofctl, "add-meter", target, f"meter={number},pktps,band=type=drop,rate=1000"])
+        self._meters |= named
+        self._run([*ofctl, "--bundle", "add-flows", target, "-"], lines)
 
     def ask(self, command: str, *parameters: str) -> str:
         """Ask ovs-vswitchd what ovs-appctl would ask."""

@@ -30,6 +30,7 @@ from econe_api.store.records import (
 OUTSIDE = "outside"
 
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
+_ICMP_ERRORS = (3, 4, 5, 11, 12)
 _ANY = -1
 _Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord)
 
@@ -213,4 +214,6 @@ def _services(state: State) -> set[Service]:
             found |= {Service(rule.protocol, port) for port in edges if 0 <= port <= 65535}
         elif rule.protocol != _ANY:
             found.add(Service(rule.protocol))
-    return found
+    # An error opens no connection: the tracker relates it to one or calls it invalid, which no trace of a single packet
+    # can show.  tests/lab has real ones.
+    return {one for one in found if one.protocol != _ICMP or one.port not in _ICMP_ERRORS}

@@ -25,6 +25,7 @@ from flowrules.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    ToController,
 )
 from flowrules.decode import InstalledFlow, decode_flow_stats
 from flowrules.encode import HEADER
@@ -355,6 +356,7 @@ _PLAIN_ACTIONS = (
     st.builds(Output, st.integers(1, 0xFEFF) | st.just(0xFFFFFFFE))
     | st.builds(OutputTo, st.just(fields.REG1.whole))
     | st.just(OutputInPort())
+    | st.just(ToController())
     | st.builds(Resubmit, st.integers(0, 253))
     | _loads()
     | _moves()

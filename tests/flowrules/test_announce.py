@@ -4,8 +4,10 @@ import subprocess
 
 from scapy.layers.l2 import ARP, Ether
 
+from flowrules.actions import Output
 from flowrules.addresses import elastic_ip_mac, ipv4_to_int, mac_to_text
-from flowrules.announce import announcement, packet_out
+from flowrules.announce import announcement
+from flowrules.packet_in import packet_out
 
 PUBLIC = ipv4_to_int("198.51.100.64")
 MAC = mac_to_text(elastic_ip_mac(PUBLIC))
@@ -19,7 +21,7 @@ def test_the_announcement_is_a_broadcast_request_for_its_own_address():
 
 
 def test_open_vswitch_reads_the_packet_out_as_meant():
-    message = packet_out(1, announcement(PUBLIC), xid=7)
+    message = packet_out([Output(1)], announcement(PUBLIC), xid=7)
     said = subprocess.run(
         ["ovs-ofctl", "ofp-print", "-"], input=message.hex(), capture_output=True, text=True, check=True
     ).stdout

@@ -41,6 +41,7 @@ NAMES = {
     "NXM_NX_REG5[0]": "VERDICT",
     "NXM_NX_REG6[0]": "VIA_ELASTIC_IP",
     "NXM_NX_REG6[1]": "FROM_FABRIC",
+    "NXM_NX_REG10[]": "REPLACED",
     "NXM_NX_CT_MARK[0]": "BLOCKED",
     "OXM_OF_METADATA[]": "VPC",
     "OXM_OF_PKT_REG4[]": "REMOTE_SET",
@@ -62,7 +63,8 @@ def in_words(flow):
     does = re.sub(r"(?:load|set_field):([^ )]+)->(\w+)", r"\2=\1", does)
     does = re.sub(r"resubmit\(,(\d+)\)", lambda found: f"{TABLES[int(found[1])].name}", does)
     does = re.sub(r"table=(\d+)", lambda found: f"table={TABLES[int(found[1])].name}", does)
-    return f"{TABLES[flow.table].name} {flow.priority} {match_text(flow.matches) or 'all'}: {does}"
+    meter = f"meter:{flow.meter.id} " if flow.meter else ""
+    return f"{TABLES[flow.table].name} {flow.priority} {match_text(flow.matches) or 'all'}: {meter}{does}"
 
 
 GOLDEN = (
@@ -102,6 +104,19 @@ GOLDEN = (
         ROUTE 40 ip,reg6=0/0x2,dl_dst=02:5c:e0:00:00:01: ELASTIC_OUT
         OUTPUT 1 all: in_port=0 output:DESTINATION_ZONE
         HAIRPIN 1 all: output:1
+        ICMP_IN 10 icmp,icmp_type=3: ICMP_IN_PORT
+        ICMP_IN 10 icmp,icmp_type=11: ICMP_IN_PORT
+        ICMP_IN 10 icmp,icmp_type=12: ICMP_IN_PORT
+        ICMP_IN 10 icmp,icmp_type=4: drop
+        ICMP_IN 10 icmp,icmp_type=5: drop
+        ICMP_IN 1 all: INGRESS_TRACK
+        ICMP_OUT 10 icmp,icmp_type=3: ICMP_OUT_PORT
+        ICMP_OUT 10 icmp,icmp_type=11: ICMP_OUT_PORT
+        ICMP_OUT 10 icmp,icmp_type=12: ICMP_OUT_PORT
+        ICMP_OUT 10 icmp,icmp_type=4: drop
+        ICMP_OUT 10 icmp,icmp_type=5: drop
+        ICMP_OUT 1 all: HAIRPIN
+        ICMP_IN_HOST 1 all: meter:1 CONTROLLER:65535
         """,
     ),
     (
@@ -110,6 +125,8 @@ GOLDEN = (
         CLASSIFY 100 in_port=10,vlan_tci=0x0000/0x1fff: SOURCE_PORT=0xa VPC=0x5 SPOOF
         EGRESS_GROUPS 10 reg0=0xa: GROUP=0x7 EGRESS_RULES GROUP=0x8 EGRESS_RULES EGRESS_ACT
         INGRESS_GROUPS 10 reg1=0xa: VERDICT=0 GROUP=0x7 INGRESS_RULES GROUP=0x8 INGRESS_RULES INGRESS_ACT
+        ICMP_IN_PORT 10 reg1=0xa: meter:131082 ICMP_IN_HOST
+        ICMP_OUT_PORT 10 reg0=0xa: meter:65546 CONTROLLER:65535
         SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:0a: ARP
         SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=10.0.1.10,arp_sha=02:00:00:00:00:0a: ARP
         SPOOF 10 ip,in_port=10,dl_src=02:00:00:00:00:0a,nw_src=10.0.1.10: EGRESS_TRACK
@@ -184,9 +201,9 @@ GOLDEN = (
         EXTERNAL_IN 10 arp,arp_tpa=203.0.113.9,arp_op=1: is-at(203.0.113.9,02:e1:cb:00:71:09)
         EXTERNAL_IN 10 ip,dl_dst=02:e1:cb:00:71:09,nw_dst=203.0.113.9: dec_ttl ip_dst=10.0.1.10 \
         eth_src=02:5c:e0:00:00:01 eth_dst=02:00:00:00:00:0a VPC=0x5 DESTINATION_PORT=0xa VIA_ELASTIC_IP=0x1 \
-        INGRESS_TRACK
+        REPLACED=0xcb007109 ICMP_IN
         ELASTIC_OUT 10 ip,reg0=0xa,nw_src=10.0.1.10: ct_clear dec_ttl ip_src=203.0.113.9 \
-        eth_src=02:e1:cb:00:71:09 eth_dst=02:00:00:00:00:fe HAIRPIN
+        eth_src=02:e1:cb:00:71:09 eth_dst=02:00:00:00:00:fe REPLACED=0xa00010a ICMP_OUT
         HAIRPIN 10 ip,nw_dst=203.0.113.9: eth_dst=02:e1:cb:00:71:09 EXTERNAL_IN
         """,
     ),

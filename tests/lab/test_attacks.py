@@ -71,6 +71,11 @@ def forged(attacker, victim, public_ip, other_public_ip):
     }
 
 
+def _shown(world):
+    """Packets before the controller so far."""
+    return sum(host["packet_ins"] for host in world.cloud.status()["hosts"])
+
+
 def test_forged_frames_arrive_nowhere(world):
     group = world.group("open")
     world.allow(group, "-1")
@@ -89,7 +94,7 @@ def test_forged_frames_arrive_nowhere(world):
         for mac, address in (
             (neighbour.mac, neighbour.private_ip),
             (distant.mac, distant.private_ip),
-            (ROUTER_MAC, "203.0.113.10"),
+            (ROUTER_MAC, "239.0.0.1"),  # nobody answers what goes to many, not even with an error
         )
     ]
     lab = world.cloud.lab
@@ -99,6 +104,7 @@ def test_forged_frames_arrive_nowhere(world):
         "fabric": (Vantage(lab.netns(FABRIC)), EVERY_INTERFACE),
         "public network": (Vantage(lab.netns(ROUTER)), EVERY_INTERFACE),
     }
+    before = _shown(world)
     with contextlib.ExitStack() as stack:
         ears = {name: stack.enter_context(Ear(*place, MARK)) for name, place in places.items()}
         send(attacker.inside, "eth0", [*frames, *marks])
@@ -106,7 +112,7 @@ def test_forged_frames_arrive_nowhere(world):
     for name, arrived in heard.items():
         assert any(MARK in one for one in arrived), f"the mark did not reach the {name}"
         assert [one.hex() for one in arrived if TOKEN in one] == [], name
-    assert not any("CONTROLLER" in line for lines in world.flows().values() for line in lines)
+    assert _shown(world) == before, "a frame was shown to the controller"
 
 
 def test_a_private_address_forged_outside_is_not_taken_for_a_member(world):

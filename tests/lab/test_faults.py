@@ -118,6 +118,7 @@ def test_the_controller_restarts_unchanged_without_a_flow_mod_or_a_lost_packet(w
         cloud.await_ready()
         sent, lost = ping.stop()
     assert cloud.status()["counters"]["flow_mods"] == 0
+    assert cloud.status()["counters"]["meter_mods"] == 0
     assert world.flows() == before
     assert not lost, f"{len(lost)} of {sent}"
 
