@@ -18,6 +18,7 @@ import eventlet
 from eventlet.event import Event
 from eventlet.timeout import Timeout
 
+from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge, Session
@@ -42,6 +43,7 @@ class Composer:
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._sessions: dict[int, Session] = {}  # by dpid
+        self.channel = AgentChannel()
         self._announcer = Announcer(self)
         self._progress = Event()
         eventlet.spawn_after(grace, self._start)
