@@ -55,7 +55,7 @@ def prefix(cidr: str) -> Prefix:
 
 def _bridge(index: Index, host: str, _key: BridgeKey) -> Intent:
     ports = index.hosts[host]
-    return Bridge(ports.uplink, ports.fabric)
+    return Bridge(ports.uplink, ports.fabric, index.revocation)
 
 
 def _port(index: Index, host: str, key: PortKey) -> Intent | None:

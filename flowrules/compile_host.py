@@ -19,7 +19,7 @@ from flowrules.actions import (
 from flowrules.addresses import ROUTER_MAC
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import Bridge, Gateway, Network
+from flowrules.intent import Bridge, Gateway, Network, Revocation
 
 NO_VLAN = 0x0000
 VLAN_PRESENT = 0x1000
@@ -31,7 +31,7 @@ _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    return (*_entrances(bridge), *_tracking(), *_leaving(bridge))
+    return (*_entrances(bridge), *_tracking(bridge.revocation), *_leaving(bridge))
 
 
 def _entrances(bridge: Bridge) -> list[Flow]:
@@ -57,10 +57,30 @@ def _leaving(bridge: Bridge) -> list[Flow]:
     return flows
 
 
-def _tracking() -> list[Flow]:
+def _tracking(revocation: Revocation) -> list[Flow]:
     egress = _track(t.EGRESS_TRACK, t.EGRESS_STATE, t.EGRESS_GROUPS, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE)
     ingress = _track(t.INGRESS_TRACK, t.INGRESS_STATE, t.INGRESS_GROUPS, t.INGRESS_ACT, t.OUTPUT, f.DESTINATION_ZONE)
-    return [*egress, *ingress]
+    flows = [*egress, *ingress]
+    if revocation is Revocation.CUT:
+        flows += [_block(t.EGRESS_ACT, f.SOURCE_ZONE), _block(t.INGRESS_ACT, f.DESTINATION_ZONE)]
+    else:
+        flows += [_live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT)]
+    return flows
+
+
+def _block(act: int, zone: Subfield) -> Flow:
+    """Refused while established: the mark stops the other direction too."""
+    refused = [_IPV4, match(f.VERDICT, 0), _state(CtState.TRACKED | CtState.ESTABLISHED), match(f.BLOCKED, 0)]
+    return flow(act, 10, refused, [Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))])
+
+
+def _live_on(state: int, onward: int) -> Flow:
+    """The opener's packets of an established connection are not judged again.
+
+    A connection that was blocked before still is: it comes back when a rule allows it.
+    """
+    opener = _state(CtState.TRACKED | CtState.ESTABLISHED, CtState.INVALID | CtState.RELATED | CtState.REPLY)
+    return flow(state, 80, [opener, match(f.BLOCKED, 0)], [Resubmit(onward)])
 
 
 def _track(track: int, state: int, groups: int, act: int, onward: int, zone: Subfield) -> list[Flow]:
@@ -94,14 +114,12 @@ def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
     # Open vSwitch takes a ct action only behind a match on the IP version.
     new = _state(CtState.TRACKED | CtState.NEW)
     established = _state(CtState.TRACKED | CtState.ESTABLISHED)
-    yes, no = match(f.VERDICT, 1), match(f.VERDICT, 0)
+    yes = match(f.VERDICT, 1)
     unblock = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 0))
-    block = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))
     return [
         flow(table, 10, [_IPV4, yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
         flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
         flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
-        flow(table, 10, [_IPV4, no, established, match(f.BLOCKED, 0)], [block]),
         flow(table, 1, (), []),
     ]
 
