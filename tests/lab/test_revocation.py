@@ -50,7 +50,7 @@ def serving(guest, *role):
 
 
 def test_tcp_is_cut_both_ways_and_the_same_connection_resumes(world, server, stops, goes_on, shut):
-    guest, group, public = server
+    _guest, group, public = server
     world.allow(group, "tcp", 9000)
     with world.cloud.outside.converse(public, 9000) as talk:
         assert goes_on(talk)
@@ -165,7 +165,7 @@ def test_what_another_rule_still_allows_is_neither_marked_nor_disturbed(world, s
 
 
 def test_an_elastic_ip_given_to_another_stops_the_connections_of_the_first(world, server, stops, goes_on, shut):
-    guest, group, public = server
+    _guest, group, public = server
     other = world.launch([group], host="h2")
     world.allow(group, "tcp", 9000)
     with world.cloud.outside.converse(public, 9000) as talk:
