@@ -9,6 +9,7 @@ import signal
 import sys
 
 from agents.agent import Agent
+from agents.limits import Limits
 from agents.options import parse
 from agents.ovsdb import Ovsdb
 from agents.questions import Questions
@@ -25,7 +26,8 @@ def main() -> int:
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
     link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
     try:
-        Agent(options.bridge, ovsdb, link).run(wakeup)
+        limits = Limits(Questions(options.control), options.conntrack_limit)
+        Agent(options.bridge, ovsdb, link, limits).run(wakeup)
     finally:
         link.close()
         ovsdb.close()

@@ -7,6 +7,7 @@ import select
 import time
 
 from agents.bridge import DesiredBridge, Plan, plan
+from agents.limits import Limits
 from agents.ovsdb import Ovsdb
 from agents.ports import Snapshot, snapshot
 from agents.report import Link
@@ -25,10 +26,11 @@ class Agent:
     While the database is not known, nothing is told: a snapshot says what is, and silence is not an empty bridge.
     """
 
-    def __init__(self, desired: DesiredBridge, ovsdb: Ovsdb, link: Link) -> None:
+    def __init__(self, desired: DesiredBridge, ovsdb: Ovsdb, link: Link, limits: Limits | None = None) -> None:
         self._desired = desired
         self._ovsdb = ovsdb
         self._link = link
+        self._limits = limits
         self._seen: int | None = None
         self._plan = Plan()
         self._waiting = False
@@ -41,7 +43,9 @@ class Agent:
         """Run until descriptor ``wakeup`` is readable."""
         while True:
             due = self.step()
-            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants, self._link.question])], due)
+            self._ovsdb.wait(
+                [(wakeup, False), *filter(None, [self._link.wants, self._link.question, *self._limiting()])], due
+            )
             if select.select([wakeup], [], [], 0)[0]:
                 return
 
@@ -52,11 +56,18 @@ class Agent:
         self._link.run()
         now = time.monotonic()
         due = [now + _LONGEST_NAP_S, self._link.deadline]
+        if self._limits is not None:
+            self._limits.run(now)
+            if self._limits.deadline is not None:
+                due.append(self._limits.deadline)
         if self._settling.due is not None:
             due.append(self._settling.due)
         if self._waiting:
             due.append(now + _RETRY_S)
         return min(due)
+
+    def _limiting(self) -> list[tuple[int, bool] | None]:
+        return [self._limits.wants] if self._limits is not None else []
 
     def _look(self) -> None:
         """Compare the database with what is wanted, and act on the difference."""
@@ -77,7 +88,11 @@ class Agent:
         if self._waiting:
             self._waiting = not self._ovsdb.apply(self._plan.operations)
         if self._settling.take(now):
-            self._tell(snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems))
+            latest = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems)
+            if self._limits is not None and latest is not None and observed.bridge is not None:
+                instances = [port.ofport for port in latest.ports if port.role == "instance"]
+                self._limits.want(observed.bridge.datapath_type, instances)
+            self._tell(latest)
 
     def _tell(self, latest: Snapshot | None) -> None:
         if latest is None:

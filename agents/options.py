@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agents.bridge import DesiredBridge
+from agents.limits import DEFAULT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
@@ -24,7 +25,7 @@ class Options:
     """What the agent is told to do.
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
-    the folder that holds it.
+    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have.
     """
 
     host: str
@@ -33,6 +34,7 @@ class Options:
     report: tuple[str, int]
     answer_timeout: float
     control: Path
+    conntrack_limit: int
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,6 +65,7 @@ def parse(arguments: Sequence[str]) -> Options:
         report=given.report,
         answer_timeout=given.answer_timeout,
         control=given.control or _control(given.ovsdb),
+        conntrack_limit=given.conntrack_limit,
     )
 
 
@@ -90,6 +93,13 @@ def _parser() -> _Parser:
     add("--uplink", type=_interface, metavar="IFACE", help="port to the public network")
     add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors")
     add("--datapath-type", choices=_DATAPATH_TYPES, help="netdev is the userspace datapath (default system)")
+    add(
+        "--conntrack-limit",
+        type=_connections,
+        default=DEFAULT,
+        metavar="NUMBER",
+        help="connections that one instance's port may have at a time (default %(default)s)",
+    )
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
         "--answer-timeout",
@@ -158,6 +168,13 @@ def _dpid(text: str) -> str:
     if not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not a datapath id (1 to 16 hexadecimal digits, not all zero)")
     return f"{value:016x}"
+
+
+def _connections(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < value < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections (1 to 4294967295)")
+    return value
 
 
 def _seconds(text: str) -> float:

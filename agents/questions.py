@@ -55,8 +55,12 @@ class Questions:
             return [_answer(number, error=f"each argument must be a text of at most {_LONGEST_ARGUMENT} characters")]
         if len(self._waiting) >= _MOST_WAITING:
             return [_answer(number, error="too many questions are waiting; ask again later")]
-        self._waiting.append((number, str(command), arguments))
+        self.put(number, str(command), arguments)
         return []
+
+    def put(self, number: object, command: str, arguments: list[str]) -> None:
+        """Put a command of the agent's own, any command, behind those that wait."""
+        self._waiting.append((number, command, arguments))
 
     def run(self) -> list[Message]:
         """Do what can be done without waiting; returns the answers that are complete."""

@@ -3,7 +3,7 @@
 ``serve-udp PORT`` answers nobody: from the first datagram on it sends a numbered line to whoever sent the latest one,
 fifty a second.  ``call-udp HOST PORT COUNT SOURCE`` sends COUNT datagrams from port SOURCE, fifty a second (0 = without
 end), and goes on listening.
-``serve-tcp PORT`` sends lines, fifty a second, to all who connect; ``call-tcp HOST PORT`` connects and only reads.
+``serve-tcp PORT`` sends lines, fifty a second, to all callers; ``call-tcp HOST PORT`` connects and only reads.
 ``pour-udp HOST PORT RATE SECONDS`` sends that many numbered datagrams a second; ``count-udp PORT SECONDS`` prints, when
 the time is over or nothing has come for a second, how many different ones came: "PORT COUNT".
 """
