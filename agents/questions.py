@@ -19,7 +19,7 @@ from agents.session import Message
 
 ALLOWED = frozenset({"ofproto/trace", "dpctl/dump-conntrack", "dpctl/ct-get-nconns", "revalidator/wait"})
 """What may be asked: nothing here changes the switch."""
-LONGEST_ANSWER = 4 * 1024 * 1024
+LONGEST_ANSWER = 8 * 1024 * 1024
 """Characters of an answer that are passed on; the rest is cut off, and the answer says so."""
 
 _MOST_WAITING = 64

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 PAUSE = 0.02
 _SIZE = 2048
+_SO_RCVBUFFORCE = 33  # Linux: beyond net.core.rmem_max, which fits no flood
 
 
 def main(arguments: list[str]) -> int:
@@ -105,7 +106,7 @@ def _pour_udp(host: str, port: str, rate: str, seconds: str) -> None:
 def _count_udp(port: str, seconds: str) -> None:
     seen: set[bytes] = set()
     with _udp(int(port)) as peer:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        peer.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
         _say("ready")
         deadline = time.monotonic() + float(seconds)
         while (left := deadline - time.monotonic()) > 0:

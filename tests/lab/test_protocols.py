@@ -108,10 +108,8 @@ def test_through_an_elastic_ip(world, outside_ip, wait_until):
 
 
 def _raw(target, protocol):
-    code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, %d); s.sendto(bytes(40), (%r, 0))" % (
-        protocol,
-        target,
-    )
+    opened = f"socket.socket(socket.AF_INET, socket.SOCK_RAW, {protocol})"
+    code = f"import socket; {opened}.sendto(bytes(40), ({target!r}, 0))"
     return ("python3", "-c", code)
 
 

@@ -200,3 +200,40 @@ def test_kept_connections_outlive_their_rule_and_new_ones_are_refused(keeping, g
                 assert not wait_until(lambda: late.echoes, 1.5)
             assert listener.echoes  # the server's attention was on it for a moment; it was never refused
             assert keeping.cloud.status()["counters"]["marked"] == 0
+
+
+def test_a_stream_is_cut_that_lost_its_rule_while_the_controller_was_down(world, server, stops, goes_on, wait_until):
+    guest, group, public = server
+    cloud = world.cloud
+    world.allow(group, "udp", TICKS)
+    with serving(guest, "serve-udp", str(TICKS)) as inside:
+        assert wait_until(lambda: inside.echoes)
+        with cloud.outside.watch(STREAMS, "call-udp", public, str(TICKS), "1", "4008") as client:
+            assert goes_on(client)
+            cloud.kill("controller")
+            try:
+                world.revoke(group, "udp", TICKS)
+                assert goes_on(client)
+            finally:
+                cloud.restart("controller")
+                cloud.await_ready()
+            assert stops(client)
+
+
+def test_a_stream_is_cut_when_the_agent_is_back(world, server, stops, goes_on, wait_until):
+    guest, group, public = server
+    cloud = world.cloud
+    world.allow(group, "udp", TICKS)
+    with serving(guest, "serve-udp", str(TICKS)) as inside:
+        assert wait_until(lambda: inside.echoes)
+        with cloud.outside.watch(STREAMS, "call-udp", public, str(TICKS), "1", "4009") as client:
+            assert goes_on(client)
+            cloud.kill("agent h1")
+            try:
+                world.revoke(group, "udp", TICKS)
+                assert goes_on(client)
+            finally:
+                cloud.restart("agent h1")
+                cloud.await_ready()
+            assert wait_until(lambda: client.silence > 1.0, 10.0)
+            assert stops(client)
