@@ -1,7 +1,7 @@
-"""Questions of the controller to the local ovs-vswitchd: a few commands that only look, one at a time, never waited for.
+"""Questions of the controller to ovs-vswitchd: a few commands that only look, one at a time, never waited for.
 
-Lives in the agent's one loop like the link: :meth:`Questions.run` does what can be done now, :attr:`Questions.wants` and
-:attr:`Questions.deadline` say what to wait for.  The control socket speaks JSON-RPC (``ovs-appctl(8)``).
+Lives in the agent's one loop like the link: :meth:`Questions.run` does what can be done now, :attr:`Questions.wants`
+and :attr:`Questions.deadline` say what to wait for.  The control socket speaks JSON-RPC (``ovs-appctl(8)``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Questions:
         self._due = 0.0
 
     def ask(self, message: Mapping[str, Any]) -> list[Message]:
-        """Take an ``appctl`` message; returns the refusal when it is not allowed, else the answer comes by :meth:`run`."""
+        """Take an ``appctl`` message; returns the refusal if there is one, else the answer comes by :meth:`run`."""
         number, command, arguments = message.get("id"), message.get("command"), message.get("arguments")
         if command not in ALLOWED:
             return [_answer(number, error=f"{str(command)[:80]!r} may not be asked")]
@@ -115,13 +115,13 @@ class Questions:
     def _read(self) -> dict[str, Any] | None:
         """The reply if it is there; None while it is not."""
         assert self._peer is not None  # noqa: S101 - for the type checker: run() looked
-        while True:
+        closed = False
+        while not closed:
             try:
                 data = self._peer.recv(_CHUNK)
             except BlockingIOError:
                 break
-            if not data:
-                raise ValueError("it closed the connection")
+            closed = not data
             self._received += data
             if len(self._received) > _MOST_BYTES:
                 raise ValueError(f"its answer is over {_MOST_BYTES} bytes")
@@ -131,6 +131,8 @@ class Questions:
                 return dict(json.loads(self._received))
             except ValueError:
                 pass  # an end in the middle of the answer
+        if closed:
+            raise ValueError("it closed the connection")
         if time.monotonic() >= self._due:
             raise ValueError(f"nothing within {self._patience:g} s")
         return None
