@@ -31,7 +31,10 @@ _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    return (*_entrances(bridge), *_tracking(bridge.revocation), *_leaving(bridge))
+    flows = (*_entrances(bridge), *_tracking(), *_leaving(bridge))
+    if bridge.revocation is Revocation.KEEP:
+        return (*flows, _live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT))
+    return flows
 
 
 def _entrances(bridge: Bridge) -> list[Flow]:
@@ -57,30 +60,10 @@ def _leaving(bridge: Bridge) -> list[Flow]:
     return flows
 
 
-def _tracking(revocation: Revocation) -> list[Flow]:
+def _tracking() -> list[Flow]:
     egress = _track(t.EGRESS_TRACK, t.EGRESS_STATE, t.EGRESS_GROUPS, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE)
     ingress = _track(t.INGRESS_TRACK, t.INGRESS_STATE, t.INGRESS_GROUPS, t.INGRESS_ACT, t.OUTPUT, f.DESTINATION_ZONE)
-    flows = [*egress, *ingress]
-    if revocation is Revocation.CUT:
-        flows += [_block(t.EGRESS_ACT, f.SOURCE_ZONE), _block(t.INGRESS_ACT, f.DESTINATION_ZONE)]
-    else:
-        flows += [_live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT)]
-    return flows
-
-
-def _block(act: int, zone: Subfield) -> Flow:
-    """Refused while established: the mark stops the other direction too."""
-    refused = [_IPV4, match(f.VERDICT, 0), _state(CtState.TRACKED | CtState.ESTABLISHED), match(f.BLOCKED, 0)]
-    return flow(act, 10, refused, [Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))])
-
-
-def _live_on(state: int, onward: int) -> Flow:
-    """The opener's packets of an established connection are not judged again.
-
-    A connection that was blocked before still is: it comes back when a rule allows it.
-    """
-    opener = _state(CtState.TRACKED | CtState.ESTABLISHED, CtState.INVALID | CtState.RELATED | CtState.REPLY)
-    return flow(state, 80, [opener, match(f.BLOCKED, 0)], [Resubmit(onward)])
+    return [*egress, *ingress]
 
 
 def _track(track: int, state: int, groups: int, act: int, onward: int, zone: Subfield) -> list[Flow]:
@@ -110,16 +93,27 @@ def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
     ]
 
 
+def _live_on(state: int, onward: int) -> Flow:
+    """The opener's packets of an established connection are not judged again, so nothing marks it either.
+
+    A connection that was blocked before still is: it comes back when a rule allows it.
+    """
+    opener = _state(CtState.TRACKED | CtState.ESTABLISHED, CtState.INVALID | CtState.RELATED | CtState.REPLY)
+    return flow(state, 80, [opener, match(f.BLOCKED, 0)], [Resubmit(onward)])
+
+
 def _by_verdict(table: int, onward: int, zone: Subfield) -> list[Flow]:
     # Open vSwitch takes a ct action only behind a match on the IP version.
     new = _state(CtState.TRACKED | CtState.NEW)
     established = _state(CtState.TRACKED | CtState.ESTABLISHED)
-    yes = match(f.VERDICT, 1)
+    yes, no = match(f.VERDICT, 1), match(f.VERDICT, 0)
     unblock = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 0))
+    block = Ct(zone=zone, commit=True, mark=Load(f.BLOCKED, 1))
     return [
         flow(table, 10, [_IPV4, yes, new], [Ct(zone=zone, commit=True), Resubmit(onward)]),
         flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 0)], [Resubmit(onward)]),
         flow(table, 10, [_IPV4, yes, established, match(f.BLOCKED, 1)], [unblock, Resubmit(onward)]),
+        flow(table, 10, [_IPV4, no, established, match(f.BLOCKED, 0)], [block]),
         flow(table, 1, (), []),
     ]
 
