@@ -9,8 +9,10 @@ import signal
 import sys
 
 from agents.agent import Agent
+from agents.limits import Limits
 from agents.options import parse
 from agents.ovsdb import Ovsdb
+from agents.questions import Questions
 from agents.report import Link
 from agents.session import Backoff, Timing
 
@@ -22,9 +24,10 @@ def main() -> int:
     wakeup = _wake_on_signals()
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
-    link = Link(options.host, options.report, timing, Backoff(timing, random.random))
+    link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
     try:
-        Agent(options.bridge, ovsdb, link).run(wakeup)
+        limits = Limits(Questions(options.control), options.conntrack_limit)
+        Agent(options.bridge, ovsdb, link, limits).run(wakeup)
     finally:
         link.close()
         ovsdb.close()

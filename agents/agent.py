@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agents.bridge import DesiredBridge, Plan, plan
 from agents.gateways import Resolver
+from agents.limits import Limits
 from agents.ovsdb import Ovsdb
 from agents.ports import Snapshot, snapshot
 from agents.report import Link
@@ -27,10 +28,11 @@ class Agent:
     While the database is not known, nothing is told: a snapshot says what is, and silence is not an empty bridge.
     """
 
-    def __init__(self, desired: DesiredBridge, ovsdb: Ovsdb, link: Link) -> None:
+    def __init__(self, desired: DesiredBridge, ovsdb: Ovsdb, link: Link, limits: Limits | None = None) -> None:
         self._desired = desired
         self._ovsdb = ovsdb
         self._link = link
+        self._limits = limits
         self._seen: int | None = None
         self._plan = Plan()
         self._waiting = False
@@ -45,7 +47,8 @@ class Agent:
         """Run until descriptor ``wakeup`` is readable."""
         while True:
             due = self.step()
-            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants, self._resolver.wants])], due)
+            readers = [self._link.wants, self._link.question, self._resolver.wants, *self._limiting()]
+            self._ovsdb.wait([(wakeup, False), *filter(None, readers)], due)
             if select.select([wakeup], [], [], 0)[0]:
                 self._resolver.close()
                 return
@@ -58,6 +61,10 @@ class Agent:
         self._ask_gateways()
         now = time.monotonic()
         due = [now + _LONGEST_NAP_S, self._link.deadline]
+        if self._limits is not None:
+            self._limits.run(now)
+            if self._limits.deadline is not None:
+                due.append(self._limits.deadline)
         if self._settling.due is not None:
             due.append(self._settling.due)
         if self._waiting:
@@ -65,6 +72,9 @@ class Agent:
         if self._resolver.deadline is not None:
             due.append(self._resolver.deadline)
         return min(due)
+
+    def _limiting(self) -> list[tuple[int, bool] | None]:
+        return [self._limits.wants] if self._limits is not None else []
 
     def _look(self) -> None:
         """Compare the database with what is wanted, and act on the difference."""
@@ -86,6 +96,9 @@ class Agent:
             self._waiting = not self._ovsdb.apply(self._plan.operations)
         if self._settling.take(now):
             self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems)
+            if self._limits is not None and self._bare is not None and observed.bridge is not None:
+                instances = [port.ofport for port in self._bare.ports if port.role == "instance"]
+                self._limits.want(observed.bridge.datapath_type, instances)
             self._tell(self._whole())
 
     def _ask_gateways(self) -> None:

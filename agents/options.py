@@ -8,9 +8,11 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from agents.bridge import DesiredBridge
+from agents.limits import DEFAULT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
@@ -21,13 +23,19 @@ _FABRIC_MODES = ("vlan", "vxlan", "flat")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the agent is told to do; ``report`` is the controller's address for agents, IP and TCP port."""
+    """What the agent is told to do.
+
+    ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
+    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have.
+    """
 
     host: str
     bridge: DesiredBridge
     ovsdb: str
     report: tuple[str, int]
     answer_timeout: float
+    control: Path
+    conntrack_limit: int
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,6 +71,8 @@ def parse(arguments: Sequence[str]) -> Options:
         ovsdb=given.ovsdb,
         report=given.report,
         answer_timeout=given.answer_timeout,
+        control=given.control or _control(given.ovsdb),
+        conntrack_limit=given.conntrack_limit,
     )
 
 
@@ -81,6 +91,12 @@ def _parser() -> _Parser:
     )
     add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
     add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
+    add(
+        "--control",
+        type=Path,
+        metavar="PATH",
+        help="control socket of ovs-vswitchd, or its folder (default: the folder of the OVSDB's socket)",
+    )
     add("--uplink", type=_interface, metavar="IFACE", help="port to the public network")
     add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors; with vxlan the tunnel's")
     add(
@@ -91,6 +107,13 @@ def _parser() -> _Parser:
     )
     add("--fabric-ip", type=_ipv4, metavar="IP", help="with vxlan: the address of this host that the others send to")
     add("--datapath-type", choices=_DATAPATH_TYPES, help="netdev is the userspace datapath (default system)")
+    add(
+        "--conntrack-limit",
+        type=_connections,
+        default=DEFAULT,
+        metavar="NUMBER",
+        help="connections that one instance's port may have at a time (default %(default)s)",
+    )
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
         "--answer-timeout",
@@ -100,6 +123,11 @@ def _parser() -> _Parser:
         help="give a controller up that owes an answer for so long (default %(default)s)",
     )
     return parser
+
+
+def _control(ovsdb: str) -> Path:
+    kind, _, path = ovsdb.partition(":")
+    return Path(path).parent if kind == "unix" else Path("/var/run/openvswitch")
 
 
 def _host(text: str) -> str:
@@ -161,6 +189,13 @@ def _dpid(text: str) -> str:
     if not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not a datapath id (1 to 16 hexadecimal digits, not all zero)")
     return f"{value:016x}"
+
+
+def _connections(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < value < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of connections (1 to 4294967295)")
+    return value
 
 
 def _seconds(text: str) -> float:

@@ -25,6 +25,7 @@ from controller.feed_follower import FeedFollower
 from controller.openflow import OpenFlowSession
 from controller.request_server import RequestServer
 from econe_api.config import load
+from flowrules.intent import Revocation
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +42,10 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         config_file = os.environ.get(CONFIG_VARIABLE)
         config = load(Path(config_file) if config_file else None)
-        self._composer = Composer(expected=[hypervisor.name for hypervisor in config.hypervisors])
+        self._composer = Composer(
+            expected=[hypervisor.name for hypervisor in config.hypervisors],
+            revocation=Revocation(config.controller.revoked_connections),
+        )
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._agents = AgentServer(self._composer, config.controller.agent_listen)

@@ -17,7 +17,7 @@ connection always begins with a reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import eventlet
@@ -28,6 +28,7 @@ from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
 from controller.meters import BridgeMeters
+from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import PacketQueue
 from flowrules import tables
@@ -38,6 +39,7 @@ from flowrules.diff import Key as FlowKey
 from flowrules.encode import flow_add
 from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
+from flowrules.intent import Intent
 from flowrules.meters import Meter
 from flowrules.oxm import canonical
 
@@ -98,6 +100,9 @@ class Surroundings(Protocol):
     def claimed(self, host: str, public_ip: str) -> None:
         """An elastic IP has come to ``host``."""
 
+    def suspect(self, host: str, ports: Concerned) -> None:
+        """The rules of these ports have changed on the switch of ``host``."""
+
     def settled(self) -> None:
         """A bridge has made progress; whoever waits should look again."""
 
@@ -122,6 +127,7 @@ class Bridge:
         self._marks: set[Key] = set()
         self._touched: set[FlowKey] = set()
         self._elastic: set[ElasticKey] = set()
+        self._suspects = Concerned()  # ports whose rules change with the next bundle
         self._waiting_since: int | None = None  # revision of the oldest mark not taken up yet
         self._in_flight: int | None = None  # revision of the oldest mark taken up and not acknowledged yet
         self._wake = Event()
@@ -218,7 +224,9 @@ class Bridge:
         self._waiting_since = None
         marks, self._marks = self._marks, set()
         self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
+        before = {key: self.desired.intent(key) for key in marks}
         self._touched |= self.desired.update(self._around.index, marks)
+        self._suspect(before)
         found, held = self._compare(session)
         # Copies, because marks may come in while the switch is thinking.
         touched, wanted = frozenset(self._touched), {flow.key: flow for flow in found.adds}
@@ -229,10 +237,19 @@ class Bridge:
         for key in gone:
             self._installed.pop(key, None)
         self._installed.update(wanted)
+        suspects, self._suspects = self._suspects, Concerned()
+        self._around.suspect(self.host, suspects)
         self._touched, self.synced = set(held), True
         self._settle_elastic(held, {self.desired.owners.get(key) for key in wanted})
         if not held:
             self._in_flight = None
+
+    def _suspect(self, before: Mapping[Key, Intent | None]) -> None:
+        present = self.desired.intents().values()
+        if self._installed is None:
+            self._suspects |= every_port(present)
+        else:
+            self._suspects |= concerned({key: (old, self.desired.intent(key)) for key, old in before.items()}, present)
 
     def _compare(self, session: Session) -> tuple[Diff, set[FlowKey]]:
         """What to send now, and the flows that have to wait for another host.

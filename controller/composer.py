@@ -19,13 +19,17 @@ import eventlet
 from eventlet.event import Event
 from eventlet.timeout import Timeout
 
+from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge, Session
 from controller.handover import Handover
 from controller.index import Index
+from controller.narrowing import Concerned
+from controller.sweeper import Sweeper
 from controller.world import Dirty, World
 from econe_api.store.records import Batch
+from flowrules.intent import Intent, Revocation
 
 LOG = logging.getLogger(__name__)
 
@@ -33,17 +37,22 @@ LOG = logging.getLogger(__name__)
 class Composer:
     """The cloud as this controller sees it."""
 
-    def __init__(self, expected: Iterable[str] = (), grace: float = 10.0) -> None:
+    def __init__(
+        self, expected: Iterable[str] = (), grace: float = 10.0, revocation: Revocation = Revocation.CUT
+    ) -> None:
         self._expected = frozenset(expected)
         self._started = False
         self.world = World()
+        self.world.index.revocation = revocation
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._sessions: dict[int, Session] = {}  # by dpid
+        self.channel = AgentChannel()
         self._announcer = Announcer(self)
+        self._sweeper = Sweeper(self)
         self._progress = Event()
         eventlet.spawn_after(grace, self._start)
 
@@ -146,6 +155,25 @@ class Composer:
         """An elastic IP has come to ``host``: the public network is told."""
         self._announcer.announce(host, public_ip)
 
+    def suspect(self, host: str, ports: Concerned) -> None:
+        """The rules of these ports have changed: their connections are looked at."""
+        self._sweeper.suspect(host, ports)
+
+    def revocation(self) -> Revocation:
+        """What becomes of connections whose rule has gone."""
+        return self.world.index.revocation
+
+    def intents_of(self, host: str) -> Iterable[Intent]:
+        """Everything that the bridge of a host shall know."""
+        bridge = self.bridges.get(host)
+        return bridge.desired.intents().values() if bridge else ()
+
+    def emit(self, host: str, message: bytes) -> None:
+        """Send messages to a switch, if it is connected."""
+        bridge = self.bridges.get(host)
+        if bridge is not None and bridge.session is not None:
+            bridge.session.emit(message)
+
     def settled(self) -> None:
         """Wake whoever waits for an acknowledgement."""
         progress, self._progress = self._progress, Event()
@@ -195,6 +223,7 @@ class Composer:
                 "flow_mods": sum(bridge.flow_mods for bridge in self.bridges.values()),
                 "meter_mods": sum(bridge.meters.mods for bridge in self.bridges.values()),
                 "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
+                "marked": self._sweeper.marked,
                 "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
                 "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
             },

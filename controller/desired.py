@@ -75,6 +75,11 @@ class Desired:
         self._uses = +self._uses
         return list(self._uses)
 
+    def intent(self, key: Key) -> Intent | None:
+        """The intent of one fragment; None when it is not present."""
+        known = self._fragments.get(key)
+        return known[0] if known else None
+
     def intents(self) -> dict[Key, Intent]:
         """The intent of every fragment present."""
         return {key: intent for key, (intent, _) in self._fragments.items()}

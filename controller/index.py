@@ -21,7 +21,7 @@ from econe_api.store.records import (
     VpcRecord,
 )
 from flowrules.addresses import mac_to_int, version_of
-from flowrules.intent import Direction
+from flowrules.intent import Direction, Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Index:
     groups: dict[str, GroupRecord] = field(default_factory=dict)
     addresses: dict[str, AddressRecord] = field(default_factory=dict)
     hosts: dict[str, HostPorts] = field(default_factory=dict)
+    revocation: Revocation = Revocation.CUT
 
     subnets_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))

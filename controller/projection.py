@@ -77,7 +77,7 @@ def _of_version(record: InterfaceRecord, version: int) -> tuple[int, ...]:
 def _bridge(index: Index, host: str, _key: BridgeKey) -> Intent:
     ports = index.hosts[host]
     # By a tunnel port come only packets of known peers, which are fragments of their own.
-    return Bridge(ports.uplink, None if ports.mode == "vxlan" else ports.fabric)
+    return Bridge(ports.uplink, None if ports.mode == "vxlan" else ports.fabric, index.revocation)
 
 
 def _peer(index: Index, host: str, key: PeerKey) -> Intent | None:

@@ -29,6 +29,8 @@ __all__ = [
     "parse",
 ]
 
+REVOKED_CONNECTIONS = ("cut", "keep")
+"""What may become of established connections whose rule has gone."""
 ENVIRONMENT = "SLUICE_CONFIG"
 """Environment variable that names the file when no ``--config`` does."""
 SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
@@ -46,10 +48,14 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
-    """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report."""
+    """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report.
+
+    ``revoked_connections`` says what becomes of a connection whose rule has gone: ``cut`` or ``keep``.
+    """
 
     socket: Path
     agent_listen: str
+    revoked_connections: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +211,13 @@ def _api(table: Table) -> ApiConfig:
 
 
 def _controller(table: Table, state: Path) -> ControllerConfig:
+    revoked = table.text("revoked_connections", "cut")
+    if revoked not in REVOKED_CONNECTIONS:
+        raise table.error("revoked_connections", f"{revoked!r} is no way to treat them", 'write "cut" or "keep"')
     controller = ControllerConfig(
         socket=table.path("socket", state / "controller.sock"),
         agent_listen=table.endpoint("agent_listen", "127.0.0.1:6654"),
+        revoked_connections=revoked,
     )
     table.finish()
     return controller

@@ -21,7 +21,7 @@ from flowrules.compile_icmp import icmp_repair
 from flowrules.compile_ipv6 import answer_solicitation, guard
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network, Peer
+from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network, Peer, Revocation
 
 NO_VLAN = 0x0000
 VLAN_PRESENT = 0x1000
@@ -34,7 +34,10 @@ _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    return (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair())
+    flows = (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair())
+    if bridge.revocation is Revocation.KEEP:
+        return (*flows, _live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT))
+    return flows
 
 
 def _entrances(bridge: Bridge) -> list[Flow]:
@@ -105,6 +108,15 @@ def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
         flow(table, 80, [reply, blocked], []),
         flow(table, 10, [_state(CtState.TRACKED)], [Resubmit(groups)]),
     ]
+
+
+def _live_on(state: int, onward: int) -> Flow:
+    """The opener's packets of an established connection are not judged again, so nothing marks it either.
+
+    A connection that was blocked before still is: it comes back when a rule allows it.
+    """
+    opener = _state(CtState.TRACKED | CtState.ESTABLISHED, CtState.INVALID | CtState.RELATED | CtState.REPLY)
+    return flow(state, 80, [opener, match(f.BLOCKED, 0)], [Resubmit(onward)])
 
 
 def _by_verdict(table: int, onward: int, zone: Subfield, family: Match) -> list[Flow]:

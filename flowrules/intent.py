@@ -74,12 +74,20 @@ class Rule:
                 raise ValueError(f"{bound} is out of range for protocol {self.protocol}")
 
 
+class Revocation(Enum):
+    """What becomes of a connection whose rule has gone: it is stopped, or it lives on as a tracked one does in EC2."""
+
+    CUT = "cut"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True)
 class Bridge:
     """What every bridge has: its uplink to the public network and its port on the private fabric (None = has none)."""
 
     uplink: int | None
     fabric: int | None
+    revocation: Revocation = Revocation.CUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ TABLES: dict[int, Table] = {
             EGRESS_STATE,
             "EGRESS_STATE",
             "Replies and related packets of a connection that is still allowed pass; the opener's packets are judged "
-            "by the rules, every one of them.",
+            "by the rules, every one of them (unless a cloud keeps connections whose rule has gone).",
             (f.CT_STATE, f.CT_MARK),
             ROUTE,
             EGRESS_GROUPS,

@@ -31,7 +31,8 @@ class Plan:
 
     ``name`` begins the names of its namespaces, ``state`` is the directory of its files (made when it is not there,
     kept by :meth:`Cloud.close` but for what only makes sense while it runs), ``api_port`` 0 takes a free one, and
-    ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`.
+    ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`,
+    ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Plan:
     first: str = PUBLIC_RANGE[0]
     last: str = PUBLIC_RANGE[1]
     fabric: str = "vlan"
+    revoked_connections: str = "cut"
 
 
 class Cloud:
@@ -191,7 +193,8 @@ class Cloud:
         if len(str(state).encode()) > _LONGEST_STATE:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
-        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, cloud_file.options(self.lab))
+        hypervisors, revoked = cloud_file.options(self.lab), self.plan.revoked_connections
+        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked)
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:

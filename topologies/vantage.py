@@ -59,6 +59,10 @@ class Vantage:
         """Open a connection to the echo server and keep talking, ten lines a second, until closed."""
         return Conversation(self._within(_talk(host, port)))
 
+    def watch(self, module: str, *arguments: str) -> Conversation:
+        """Run one of this package's programs there until closed; every line it prints counts as an echo."""
+        return Conversation(self._within((sys.executable, "-m", module, *arguments)))
+
     def _within(self, command: Sequence[str]) -> tuple[str, ...]:
         return ("nsenter", f"--net={_NAMED / self.namespace}", "--", *command)
 

@@ -29,6 +29,7 @@ body_limit = 2048
 [controller]
 socket = "/run/sluice/controller.sock"
 agent_listen = "0.0.0.0:6654"
+revoked_connections = "keep"
 
 [compute]
 backend = "namespace"
@@ -85,7 +86,11 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
     assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048)
-    assert dataclasses.astuple(config.controller) == (Path("/run/sluice/controller.sock"), "0.0.0.0:6654")
+    assert dataclasses.astuple(config.controller) == (
+        Path("/run/sluice/controller.sock"),
+        "0.0.0.0:6654",
+        "keep",
+    )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
     assert config.hypervisors == (
         Hypervisor("hv2", "north-1b", 4, 2048, {"ovsdb": "unix:/run/hv2/db.sock"}),
@@ -134,6 +139,10 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
             "api.bind: '::1:80' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773",
         ),
         ('[api]\nbind = "x:99999"', "api.bind: there is no port 99999; write a port from 0 to 65535"),
+        (
+            '[controller]\nrevoked_connections = "drop"',
+            'controller.revoked_connections: \'drop\' is no way to treat them; write "cut" or "keep"',
+        ),
         ("acknowledge_timeout = -1", "acknowledge_timeout: -1 is out of range; write 0 to 86400 seconds"),
         ("acknowledge_timeout = nan", "acknowledge_timeout: nan is out of range; write 0 to 86400 seconds"),
         ("settle_timeout = 'x'", "settle_timeout: is a string, not a number of seconds; write a number of seconds"),

@@ -21,9 +21,10 @@ from flowrules.intent import (
     Port,
     Prefix,
     Remote,
+    Revocation,
     Rule,
 )
-from flowrules.tables import TABLES
+from flowrules.tables import EGRESS_STATE, INGRESS_STATE, TABLES
 from flowrules.text import actions_text, match_text
 
 VM, PEER = mac_to_int("02:00:00:00:00:0a"), mac_to_int("02:00:00:00:00:0b")
@@ -264,3 +265,11 @@ def test_two_addresses_of_a_port():
     found = [in_words(flow) for flow in compile_intent(Port(10, VM, (VM_IP, PEER_IP), 5, (7,)))]
     sources = [re.search(r"nw_src=([\d.]+)", line) for line in found]
     assert [source[1] for source in sources if source] == ["10.0.1.10", "10.0.1.11"]
+
+
+def test_keeping_connections_adds_one_flow_per_direction():
+    cut = set(compile_intent(Bridge(1, 2)))
+    keep = set(compile_intent(Bridge(1, 2, Revocation.KEEP)))
+    assert cut < keep
+    assert sorted(flow.table for flow in keep - cut) == [EGRESS_STATE, INGRESS_STATE]
+    assert all(flow.priority == 80 for flow in keep - cut)

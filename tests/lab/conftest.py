@@ -199,3 +199,23 @@ def shut():
 @pytest.fixture
 def outside_ip():
     return OUTSIDE_IP
+
+
+@pytest.fixture(scope="module")
+def keeping_cloud():
+    """A cloud in which connections outlive the rule that allowed them."""
+    state = Path(tempfile.mkdtemp(prefix="sluice-keep-"))
+    try:
+        with Cloud(Plan(f"keep{os.getpid()}", state, hypervisors=1, revoked_connections="keep")) as running:
+            yield running
+    finally:
+        shutil.rmtree(state)
+
+
+@pytest.fixture
+def keeping(keeping_cloud):
+    made = World(keeping_cloud)
+    try:
+        yield made
+    finally:
+        made.clean()

@@ -1,0 +1,48 @@
+"""The packets that mark connections, read back by two other programs; what they do to a tracker is a lab test."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
+
+from flowrules.conntrack import packet_of, set_blocked
+from flowrules.judge import Connection
+
+word = st.integers(0, 0xFFFF)
+address = st.integers(1, 0xFFFFFFFE)
+connections = (
+    st.builds(Connection, st.sampled_from([6, 17]), address, address, word, word)
+    | st.builds(Connection, st.just(1), address, address, st.sampled_from([8, 15]), st.just(0), word)
+    | st.builds(Connection, st.sampled_from([2, 47, 50, 112, 132]), address, address)
+)
+
+
+@given(connections)
+def test_every_checksum_is_right(connection):
+    frame = packet_of(connection)
+    again = Ether(frame)
+    del again[IP].chksum
+    if again[IP].payload:
+        del again[IP].payload.chksum
+    assert bytes(again) == frame
+    assert again[IP].proto == connection.protocol
+
+
+def test_a_tcp_packet_has_no_flag():
+    assert int(Ether(packet_of(Connection(6, 1, 2, 3, 4)))["TCP"].flags) == 0
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_open_vswitch_reads_the_packet_out_as_meant(value):
+    message = set_blocked(Connection(17, 0xCB007105, 0x0A000001, 5, 7), 3, value, xid=7)
+    said = subprocess.run(
+        ["ovs-ofctl", "ofp-print", "-"], input=message.hex(), capture_output=True, text=True, check=True
+    ).stdout
+    assert "OFPT_PACKET_OUT (OF1.3) (xid=0x7)" in said
+    assert "load:0x3->NXM_NX_REG0[],ct(commit,zone=NXM_NX_REG0[0..15],exec(load:" in said
+    assert f"exec(load:{'0x1' if value else '0'}->NXM_NX_CT_MARK[0])" in said
+    assert "nw_src=203.0.113.5,nw_dst=10.0.0.1" in said
+    assert "tp_src=5,tp_dst=7" in said
