@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.l2 import ARP, Ether
 
 from topologies.frames import Ear, send
-from topologies.layout import GATEWAY_IP, ROUTER
+from topologies.layout import GATEWAY_IP, ROUTER, UPLINK
 from topologies.vantage import Vantage
 
 pytestmark = pytest.mark.lab
@@ -76,7 +76,8 @@ def test_an_elastic_ip_moves_between_hosts_with_bounded_loss_and_never_two_owner
                 send(gateway, host, requests[start : start + 100])
             if start == 500:
                 world.associate(allocation, second)
-        send(gateway, "h1", [end])
+        for host in ("h1", "h2"):
+            send(Vantage(world.cloud.lab.netns(host)), UPLINK, [end])
         answers = [_answered(ear.heard(), public) for ear in (ear_one, ear_two)]
         assert wait_until(lambda: world.cloud.outside.fetch(public).startswith(second.id))
         sent, lost = ping.stop()
