@@ -11,6 +11,7 @@ import sys
 from agents.agent import Agent
 from agents.options import parse
 from agents.ovsdb import Ovsdb
+from agents.questions import Questions
 from agents.report import Link
 from agents.session import Backoff, Timing
 
@@ -22,7 +23,7 @@ def main() -> int:
     wakeup = _wake_on_signals()
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
-    link = Link(options.host, options.report, timing, Backoff(timing, random.random))
+    link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
     try:
         Agent(options.bridge, ovsdb, link).run(wakeup)
     finally:

@@ -41,7 +41,7 @@ class Agent:
         """Run until descriptor ``wakeup`` is readable."""
         while True:
             due = self.step()
-            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants])], due)
+            self._ovsdb.wait([(wakeup, False), *filter(None, [self._link.wants, self._link.question])], due)
             if select.select([wakeup], [], [], 0)[0]:
                 return
 

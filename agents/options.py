@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from agents.bridge import DesiredBridge
@@ -20,13 +21,18 @@ _DATAPATH_TYPES = ("system", "netdev")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the agent is told to do; ``report`` is the controller's address for agents, IP and TCP port."""
+    """What the agent is told to do.
+
+    ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
+    the folder that holds it.
+    """
 
     host: str
     bridge: DesiredBridge
     ovsdb: str
     report: tuple[str, int]
     answer_timeout: float
+    control: Path
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +62,7 @@ def parse(arguments: Sequence[str]) -> Options:
         ovsdb=given.ovsdb,
         report=given.report,
         answer_timeout=given.answer_timeout,
+        control=given.control or _control(given.ovsdb),
     )
 
 
@@ -74,6 +81,12 @@ def _parser() -> _Parser:
     )
     add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
     add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
+    add(
+        "--control",
+        type=Path,
+        metavar="PATH",
+        help="control socket of ovs-vswitchd, or its folder (default: the folder of the OVSDB's socket)",
+    )
     add("--uplink", type=_interface, metavar="IFACE", help="port to the public network")
     add("--fabric", type=_interface, metavar="IFACE", help="port to the other hypervisors")
     add("--datapath-type", choices=_DATAPATH_TYPES, help="netdev is the userspace datapath (default system)")
@@ -86,6 +99,11 @@ def _parser() -> _Parser:
         help="give a controller up that owes an answer for so long (default %(default)s)",
     )
     return parser
+
+
+def _control(ovsdb: str) -> Path:
+    kind, _, path = ovsdb.partition(":")
+    return Path(path).parent if kind == "unix" else Path("/var/run/openvswitch")
 
 
 def _host(text: str) -> str:

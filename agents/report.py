@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterable
 
 from agents.ports import Snapshot
+from agents.questions import Questions
 from agents.session import Backoff, Message, PeerError, Session, Timing
 from channel.frames import FrameError, FrameReader, pack
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 64 * 1024
 _LONGEST_ANSWER = 64 * 1024
-"""Longest frame taken from the controller, in bytes: it only sends acknowledgements and pings."""
+"""Longest frame taken from the controller, in bytes: it only sends acknowledgements, pings and short questions."""
 _ENOUGH_UNSENT = 64 * 1024
 """Bytes waiting to be sent above which pings stay unanswered."""
 
@@ -31,8 +32,11 @@ class Link:
     ``address`` is an IP address and a TCP port.  Nothing here blocks or raises on network trouble.
     """
 
-    def __init__(self, host: str, address: tuple[str, int], timing: Timing, backoff: Backoff) -> None:
+    def __init__(
+        self, host: str, address: tuple[str, int], timing: Timing, backoff: Backoff, questions: Questions | None = None
+    ) -> None:
         self._host = host
+        self._questions = questions
         self._address = address
         self._timing = timing
         self._backoff = backoff
@@ -60,6 +64,7 @@ class Link:
                 self._finish_connecting()
             if self._session is not None:
                 self._receive(self._session)
+                self._send(self._questions.run() if self._questions else ())
                 self._send(self._session.tick(time.monotonic()))
                 self._flush()
         except (OSError, PeerError, FrameError) as error:
@@ -79,9 +84,17 @@ class Link:
         return self._socket.fileno(), self._session is None or bool(self._unsent)
 
     @property
+    def question(self) -> tuple[int, bool] | None:
+        """As :attr:`wants`, for the question to ovs-vswitchd under way."""
+        return self._questions.wants if self._questions else None
+
+    @property
     def deadline(self) -> float:
         """When :meth:`run` is due at the latest, on the monotonic clock."""
-        return self._due if self._session is None else self._session.deadline
+        if self._session is None:
+            return self._due
+        answer = self._questions.deadline if self._questions else None
+        return self._session.deadline if answer is None else min(answer, self._session.deadline)
 
     def _connect(self) -> None:
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
@@ -130,6 +143,8 @@ class Link:
             raise PeerError("it closed the connection")
         for message in self._reader.feed(data):
             self._backoff.reset()
+            if message.get("type") == "appctl" and self._questions is not None:
+                self._send(self._questions.ask(message))
             if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
                 continue  # it has plenty to read already, and shall not fill our memory with pongs
             self._send(session.receive(message, time.monotonic()))
@@ -148,6 +163,8 @@ class Link:
     def _lose(self, error: Exception) -> None:
         self.close()
         self._unsent.clear()
+        if self._questions is not None:
+            self._questions.forget()
         wait = self._backoff.wait()
         self._due = time.monotonic() + wait
         cause = (error.strerror if isinstance(error, OSError) else None) or str(error)

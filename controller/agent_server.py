@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import eventlet
+from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from channel.frames import FrameError, FrameReader, pack
@@ -57,6 +58,7 @@ class _Conversation:
         self._peer = peer
         self._number = number
         self._reader = FrameReader()
+        self._one_at_a_time = Semaphore(1)
 
     def run(self) -> None:
         asked = False
@@ -79,6 +81,7 @@ class _Conversation:
     def end(self) -> None:
         if self.host is not None:
             self._composer.agent_lost(self.host, self._number)
+            self._composer.channel.closed(self.host, self._number)
         self._peer.close()
 
     def _take(self, message: Mapping[str, Any]) -> None:
@@ -92,6 +95,8 @@ class _Conversation:
             self._send({"type": "ack", "seq": message.get("seq")})
         elif kind == "ping":
             self._send({"type": "pong"})
+        elif kind == "appctl_reply":
+            self._composer.channel.answered(self.host, message)
         elif kind != "pong":
             raise SnapshotError(f"unknown message {kind!r}")
 
@@ -103,7 +108,9 @@ class _Conversation:
             raise SnapshotError(f"speaks version {message.get('version')!r}, this controller {_VERSION}; upgrade it")
         self.host = host
         self._composer.agent_connected(host, self._number)
+        self._composer.channel.opened(host, self._number, self._send)
         LOG.info("agent of host %s connected", host)
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        self._peer.sendall(pack(message))
+        with self._one_at_a_time:
+            self._peer.sendall(pack(message))

@@ -18,6 +18,7 @@ import eventlet
 from eventlet.event import Event
 from eventlet.timeout import Timeout
 
+from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge, Session
@@ -42,6 +43,7 @@ class Composer:
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._sessions: dict[int, Session] = {}  # by dpid
+        self.channel = AgentChannel()
         self._announcer = Announcer(self)
         self._progress = Event()
         eventlet.spawn_after(grace, self._start)
@@ -141,6 +143,10 @@ class Composer:
     def claimed(self, host: str, public_ip: str) -> None:
         """An elastic IP has come to ``host``: the public network is told."""
         self._announcer.announce(host, public_ip)
+
+    def has_agent(self, host: str) -> bool:
+        """Is the agent of ``host`` connected?"""
+        return host in self._agents
 
     def settled(self) -> None:
         """Wake whoever waits for an acknowledgement."""
