@@ -18,10 +18,14 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where a network interface is plugged in: OpenFlow port and the MAC the hypervisor attached."""
+    """Where a network interface is plugged in: OpenFlow port and the MAC the hypervisor attached.
+
+    ``name`` of the port is for people and for the audit; it decides nothing.
+    """
 
     ofport: int
     mac: int
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
                 problems.append(f"{interface} is plugged in twice; port {name} is left dark")
                 continue
             try:
-                interfaces[interface] = Binding(ofport, mac_to_int(str(port.get("mac"))))
+                interfaces[interface] = Binding(ofport, mac_to_int(str(port.get("mac"))), name)
             except ValueError:
                 problems.append(f"port {name} ({interface}) has no valid attached-mac and is left dark")
     return HostPorts(dpid, bridge, special.get("uplink"), special.get("fabric"), interfaces, tuple(problems))

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from struct import unpack_from
-from typing import Any
+from struct import Struct, unpack_from
+from typing import Any, TypeVar
 
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
@@ -26,6 +26,7 @@ from controller.wire import Frame
 from flowrules import encode
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
 from flowrules.encode import BundleControl, MessageType
+from flowrules.live import LiveFlow, decode_live_flows
 
 LOG = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ _MAX_XID = 0xFFFFFFFF
 _MAX_ANSWER_BYTES = 512 * 1024 * 1024
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
+_Item = TypeVar("_Item")
+_PORT = Struct("!I4x6x2x16s32x")
 
 
 class OutcomeUnknownError(Exception):
@@ -121,22 +124,37 @@ class OpenFlowSession:
         exchange = self._exchange(
             1, lambda xid: [encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask)]
         )
-        flows: list[InstalledFlow] = []
+        return [flow for part in self._parts(exchange, encode.MULTIPART_FLOW, decode_flow_stats) for flow in part]
+
+    def dump_live(self) -> Iterator[list[LiveFlow]]:
+        """Read all flows back whole, actions and all, in pieces; raises as :meth:`dump`."""
+        exchange = self._exchange(1, lambda xid: [encode.flow_stats_request(xid)])
+        return self._parts(exchange, encode.MULTIPART_FLOW, decode_live_flows)
+
+    def ports(self) -> dict[str, int]:
+        """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""
+        exchange = self._exchange(1, lambda xid: [encode.port_description_request(xid)])
+        found: dict[str, int] = {}
+        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, _decode_ports):
+            found.update(part)
+        return found
+
+    def _parts(self, exchange: _Exchange, wanted: int, decode: Callable[[bytes], list[_Item]]) -> Iterator[list[_Item]]:
+        """The parts of a multipart answer, decoded; the connection is closed when they make no sense."""
         more = True
         try:
             for frame in exchange.replies:
                 kind, flags = unpack_from("!HH", frame.body)
-                if frame.type != MessageType.MULTIPART_REPLY or kind != encode.MULTIPART_FLOW or not more:
-                    raise DecodeError(f"{frame.type.name} of kind {kind} among flow statistics")
+                if frame.type != MessageType.MULTIPART_REPLY or kind != wanted or not more:
+                    raise DecodeError(f"{frame.type.name} of kind {kind} among the parts of an answer")
                 more = bool(flags & _MULTIPART_MORE)
-                flows += decode_flow_stats(frame.body[_MULTIPART_HEADER:])
+                yield decode(frame.body[_MULTIPART_HEADER:])
             if more:
-                raise DecodeError(f"flow statistics end early ({exchange.refusals or 'no error'})")
+                raise DecodeError(f"the answer ends early ({exchange.refusals or 'no error'})")
         except DecodeError as error:
             self.close()
             self._datapath.close()
-            raise OutcomeUnknownError(f"flow dump of {self._datapath.address} makes no sense: {error}") from error
-        return flows
+            raise OutcomeUnknownError(f"the answer of {self._datapath.address} makes no sense: {error}") from error
 
     def flush_zone(self, *zones: int) -> None:
         """Make the switch forget all connections of these conntrack zones (16 bits each).
@@ -238,6 +256,11 @@ def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], p
         known = 0 <= number < len(messages)
         named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
     return named
+
+
+def _decode_ports(body: bytes) -> list[tuple[str, int]]:
+    """Name and number of each ``struct ofp_port``; the guard has checked that they are whole."""
+    return [(name.rstrip(b"\0").decode(errors="replace"), number) for number, name in _PORT.iter_unpack(body)]
 
 
 def _is_commit_reply(frame: Frame, bundle_id: int) -> bool:

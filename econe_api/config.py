@@ -46,10 +46,14 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
-    """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report."""
+    """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report.
+
+    ``audit_interval`` seconds lie between two audits, 0 = none.
+    """
 
     socket: Path
     agent_listen: str
+    audit_interval: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,7 @@ def _controller(table: Table, state: Path) -> ControllerConfig:
     controller = ControllerConfig(
         socket=table.path("socket", state / "controller.sock"),
         agent_listen=table.endpoint("agent_listen", "127.0.0.1:6654"),
+        audit_interval=table.seconds("audit_interval", 60.0),
     )
     table.finish()
     return controller

@@ -20,7 +20,17 @@ from econe_api.store.records import (
     SubnetRecord,
     VpcRecord,
 )
-from econe_api.store.schema import addresses, groups, interface_groups, interfaces, pools, rules, subnets, vpcs
+from econe_api.store.schema import (
+    addresses,
+    groups,
+    instances,
+    interface_groups,
+    interfaces,
+    pools,
+    rules,
+    subnets,
+    vpcs,
+)
 
 Keys = Select[tuple[str]] | None
 """Which objects: those whose keys the query selects, None = all."""
@@ -72,7 +82,8 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
     query = select(interface_groups).where(_within(member.interface, only)).order_by(member.interface, member.group)
     for row in connection.execute(query):
         members[row.interface].append(row.group)
-    for row in connection.execute(select(interfaces).where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
+    placed = select(interfaces, instances.c.host).outerjoin(instances, interfaces.c.instance == instances.c.id)
+    for row in connection.execute(placed.where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
         yield (
             row.id,
             InterfaceRecord(
@@ -83,6 +94,7 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
                 mac=row.mac,
                 addresses=(row.private_ip,),
                 groups=tuple(members[row.id]),
+                host=row.host,
             ),
         )
 

@@ -53,7 +53,7 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRecord:
-    """A network interface (eni-) of an instance."""
+    """A network interface (eni-) of an instance, and the host that the instance is meant to run on."""
 
     id: str
     instance: str | None
@@ -62,6 +62,7 @@ class InterfaceRecord:
     mac: str
     addresses: tuple[str, ...]
     groups: tuple[str, ...]
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ body_limit = 2048
 [controller]
 socket = "/run/sluice/controller.sock"
 agent_listen = "0.0.0.0:6654"
+audit_interval = 5.5
 
 [compute]
 backend = "namespace"
@@ -84,7 +85,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
     assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048)
-    assert dataclasses.astuple(config.controller) == (Path("/run/sluice/controller.sock"), "0.0.0.0:6654")
+    assert dataclasses.astuple(config.controller) == (Path("/run/sluice/controller.sock"), "0.0.0.0:6654", 5.5)
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
     assert config.hypervisors == (
         Hypervisor("hv2", "north-1b", 4, 2048, {"ovsdb": "unix:/run/hv2/db.sock"}),
