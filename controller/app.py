@@ -20,6 +20,7 @@ from ryu.ofproto import ofproto_v1_3
 
 from controller import wire
 from controller.agent_server import AgentServer
+from controller.auditor import Auditor
 from controller.composer import Composer
 from controller.feed_follower import FeedFollower
 from controller.openflow import OpenFlowSession
@@ -49,14 +50,15 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._agents = AgentServer(self._composer, config.controller.agent_listen)
-        self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke)
+        self._auditor = Auditor(self._composer, config.controller.audit_interval)
+        self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
         wire.install()
 
     def start(self) -> None:
         """Begin to serve."""
         super().start()
-        for service in (self._feed.run, self._agents.serve_forever, self._requests.serve_forever):
+        for service in (self._feed.run, self._agents.serve_forever, self._requests.serve_forever, self._auditor.run):
             self._services.append(eventlet.spawn(_vital, service))
 
     def stop(self) -> None:

@@ -18,11 +18,15 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where a network interface is plugged in: OpenFlow port, the MAC the hypervisor attached, carrier or none."""
+    """Where a network interface is plugged in: OpenFlow port, the MAC the hypervisor attached, carrier or none.
+
+    ``name`` of the port is for people and for the audit; it decides nothing.
+    """
 
     ofport: int
     mac: int
     link_up: bool = True
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
                 continue
             try:
                 mac = mac_to_int(str(port.get("mac")))
-                interfaces[interface] = Binding(ofport, mac, port.get("link_up") is not False)
+                interfaces[interface] = Binding(ofport, mac, port.get("link_up") is not False, name)
             except ValueError:
                 problems.append(f"port {name} ({interface}) has no valid attached-mac and is left dark")
     mode, tunnel_ip = _fabric(message)

@@ -17,7 +17,7 @@ connection always begins with a reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import eventlet
@@ -27,6 +27,7 @@ from controller.desired import Desired
 from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
+from controller.mending import Mending, flow_mods
 from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_handlers import HANDLERS
@@ -40,6 +41,7 @@ from flowrules.encode import flow_add
 from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
+from flowrules.live import LiveFlow
 from flowrules.meters import Meter
 from flowrules.oxm import canonical
 
@@ -59,6 +61,12 @@ class Session(Protocol):
 
     def dump(self) -> list[InstalledFlow]:
         """Read all flows back."""
+
+    def dump_live(self) -> Iterator[list[LiveFlow]]:
+        """Read all flows back whole, in pieces."""
+
+    def ports(self) -> dict[str, int]:
+        """Port numbers by name."""
 
     def flush_zone(self, *zones: int) -> None:
         """Forget the connections of conntrack zones."""
@@ -128,6 +136,7 @@ class Bridge:
         self._touched: set[FlowKey] = set()
         self._elastic: set[ElasticKey] = set()
         self._suspects = Concerned()  # ports whose rules change with the next bundle
+        self._mending: list[Mending] = []
         self._waiting_since: int | None = None  # revision of the oldest mark not taken up yet
         self._in_flight: int | None = None  # revision of the oldest mark taken up and not acknowledged yet
         self._wake = Event()
@@ -157,6 +166,16 @@ class Bridge:
             self.session, self._installed, self.synced = None, None, False
             self._around.settled()
 
+    def mend(self, mending: Mending) -> None:
+        """Have what the audit found healed; ``mending.done`` is sent when the switch has acknowledged it."""
+        self._mending.append(mending)
+        self._poke()
+
+    def reread(self) -> None:
+        """Take nothing for installed any more: the switch is read and compared again."""
+        self._installed, self.synced = None, False
+        self._poke()
+
     def start(self) -> None:
         """Everything that must be known before the first flow is sent is known now."""
         self._ready = True
@@ -168,6 +187,16 @@ class Bridge:
         self.packets.close()
         if self.session is not None:
             self.session.close()
+
+    @property
+    def installed(self) -> Mapping[FlowKey, Flow]:
+        """The flows that the switch has acknowledged."""
+        return self._installed or {}
+
+    @property
+    def quiet(self) -> bool:
+        """Is there nothing under way, so that switch, mirror and desired flows must be equal?"""
+        return self.session is not None and self.synced and self._in_flight is None and not self._unfinished()
 
     @property
     def flows(self) -> int:
@@ -209,7 +238,7 @@ class Bridge:
                     eventlet.sleep(_HELD)
 
     def _unfinished(self) -> bool:
-        return self._installed is None or bool(self._marks) or bool(self._touched)
+        return self._installed is None or bool(self._marks or self._touched or self._mending)
 
     def _failed(self, error: Exception) -> None:
         problem = f"{type(error).__name__}: {error}"
@@ -220,6 +249,7 @@ class Bridge:
 
     def _step(self, session: Session) -> None:
         """Take the marks, send the difference, take the acknowledgement over."""
+        self._mend(session)
         self._in_flight = _oldest(self._in_flight, self._waiting_since)
         self._waiting_since = None
         marks, self._marks = self._marks, set()
@@ -250,6 +280,19 @@ class Bridge:
             self._suspects |= every_port(present)
         else:
             self._suspects |= concerned({key: (old, self.desired.intent(key)) for key, old in before.items()}, present)
+
+    def _mend(self, session: Session) -> None:
+        """Send again what is acknowledged and was found spoilt; ports that stay keep their connections."""
+        while self._mending and self._installed is not None:
+            mending = self._mending.pop(0)
+            used = {port.ofport & 0xFFFF for port in self._around.index.hosts[self.host].interfaces.values()}
+            deletes, adds = flow_mods(mending, self._installed)
+            session.apply(deletes, adds)
+            session.flush_zone(*(zone for zone in mending.zones if zone not in used))
+            self.flow_mods += len(deletes) + len(adds)
+            self.bundles += 1
+            LOG.info("host %s: mended, %d flows added, %d deleted", self.host, len(adds), len(deletes))
+            mending.done.send()
 
     def _compare(self, session: Session) -> tuple[Diff, set[FlowKey]]:
         """What to send now, and the flows that have to wait for another host.

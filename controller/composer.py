@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge, Session
+from controller.findings import TOLD, Finding
 from controller.handover import Handover
 from controller.index import Index
 from controller.narrowing import Concerned
@@ -51,6 +53,7 @@ class Composer:
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._sessions: dict[int, Session] = {}  # by dpid
         self.channel = AgentChannel()
+        self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
         self._sweeper = Sweeper(self)
         self._progress = Event()
@@ -174,6 +177,14 @@ class Composer:
         if bridge is not None and bridge.session is not None:
             bridge.session.emit(message)
 
+    def known_hosts(self) -> set[str]:
+        """Hosts that are expected or have been heard."""
+        return {*self._expected, *self.world.index.hosts}
+
+    def has_agent(self, host: str) -> bool:
+        """Is the agent of ``host`` connected?"""
+        return host in self._agents
+
     def settled(self) -> None:
         """Wake whoever waits for an acknowledgement."""
         progress, self._progress = self._progress, Event()
@@ -242,6 +253,10 @@ class Composer:
             problems.append(bridge.problem)
         if bridge.foreign:
             problems.append(f"{bridge.foreign} flows on {ports.bridge} are not ours")
+        counts = Counter(one.kind.value for one in self.audited.get(host, ()) if one.kind not in TOLD)
+        if counts:
+            told = ", ".join(f"{kind} ({count})" for kind, count in counts.items())
+            problems.append(f"the last audit found {told}; see 'sluice audit --host {host}'")
         return {
             "name": host,
             "dpid": f"{ports.dpid:016x}",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from struct import unpack_from
+from struct import Struct, unpack_from
 from typing import Any, TypeVar
 
 from eventlet.event import Event
@@ -26,6 +26,7 @@ from controller.wire import Frame
 from flowrules import encode
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
 from flowrules.encode import BundleControl, MessageType, with_xid
+from flowrules.live import LiveFlow, decode_live_flows
 from flowrules.meters import MULTIPART_METER_CONFIG, Meter, decode_meter_config, meter_config_request
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _MAX_ANSWER_BYTES = 512 * 1024 * 1024
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
 _Item = TypeVar("_Item")
+_PORT = Struct("!I4x6x2x16s32x")
 
 
 class OutcomeUnknownError(Exception):
@@ -121,15 +123,29 @@ class OpenFlowSession:
         Raises :class:`OutcomeUnknownError` on a timeout, a lost connection, or an answer that makes no sense (the
         connection is closed then).
         """
-        return self._read(
-            lambda xid: encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask),
-            encode.MULTIPART_FLOW,
-            decode_flow_stats,
+        exchange = self._exchange(
+            1, lambda xid: [encode.flow_stats_request(xid, cookie=cookie, cookie_mask=cookie_mask)]
         )
+        return [flow for part in self._parts(exchange, encode.MULTIPART_FLOW, decode_flow_stats) for flow in part]
+
+    def dump_live(self) -> Iterator[list[LiveFlow]]:
+        """Read all flows back whole, actions and all, in pieces; raises as :meth:`dump`."""
+        exchange = self._exchange(1, lambda xid: [encode.flow_stats_request(xid)])
+        return self._parts(exchange, encode.MULTIPART_FLOW, decode_live_flows)
+
+    def ports(self) -> dict[str, int]:
+        """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""
+        exchange = self._exchange(1, lambda xid: [encode.port_description_request(xid)])
+        found: dict[str, int] = {}
+        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, _decode_ports):
+            found.update(part)
+        return found
 
     def meters(self) -> list[Meter]:
         """Read all meters back.  Raises as :meth:`dump`."""
-        return self._read(meter_config_request, MULTIPART_METER_CONFIG, decode_meter_config)
+        exchange = self._exchange(1, lambda xid: [meter_config_request(xid)])
+        parts = self._parts(exchange, MULTIPART_METER_CONFIG, decode_meter_config)
+        return [meter for part in parts for meter in part]
 
     def set_meters(self, messages: Sequence[bytes]) -> None:
         """Send meter-mods and return when they are in force; bundles cannot carry them.
@@ -147,25 +163,22 @@ class OpenFlowSession:
         """Hand the body of every packet-in to ``receiver``, which must neither block nor raise."""
         self._packet_in = receiver
 
-    def _read(self, request: Callable[[int], bytes], kind: int, decode: Callable[[bytes], list[_Item]]) -> list[_Item]:
-        """Ask for statistics of one kind and put the parts of the answer together."""
-        exchange = self._exchange(1, lambda xid: [request(xid)])
-        items: list[_Item] = []
+    def _parts(self, exchange: _Exchange, wanted: int, decode: Callable[[bytes], list[_Item]]) -> Iterator[list[_Item]]:
+        """The parts of a multipart answer, decoded; the connection is closed when they make no sense."""
         more = True
         try:
             for frame in exchange.replies:
-                found, flags = unpack_from("!HH", frame.body)
-                if frame.type != MessageType.MULTIPART_REPLY or found != kind or not more:
-                    raise DecodeError(f"{frame.type.name} of kind {found} among statistics of kind {kind}")
+                kind, flags = unpack_from("!HH", frame.body)
+                if frame.type != MessageType.MULTIPART_REPLY or kind != wanted or not more:
+                    raise DecodeError(f"{frame.type.name} of kind {kind} among the parts of an answer")
                 more = bool(flags & _MULTIPART_MORE)
-                items += decode(frame.body[_MULTIPART_HEADER:])
+                yield decode(frame.body[_MULTIPART_HEADER:])
             if more:
-                raise DecodeError(f"statistics end early ({exchange.refusals or 'no error'})")
+                raise DecodeError(f"the answer ends early ({exchange.refusals or 'no error'})")
         except DecodeError as error:
             self.close()
             self._datapath.close()
             raise OutcomeUnknownError(f"the answer of {self._datapath.address} makes no sense: {error}") from error
-        return items
 
     def flush_zone(self, *zones: int) -> None:
         """Make the switch forget all connections of these conntrack zones (16 bits each).
@@ -271,6 +284,11 @@ def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], p
         known = 0 <= number < len(messages)
         named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
     return named
+
+
+def _decode_ports(body: bytes) -> list[tuple[str, int]]:
+    """Name and number of each ``struct ofp_port``; the guard has checked that they are whole."""
+    return [(name.rstrip(b"\0").decode(errors="replace"), number) for number, name in _PORT.iter_unpack(body)]
 
 
 def _is_commit_reply(frame: Frame, bundle_id: int) -> bool:

@@ -15,8 +15,10 @@ from eventlet.timeout import Timeout
 
 from channel.frames import FrameError, FrameReader, pack
 from controller import doors
+from controller.auditor import Auditor
 from controller.composer import Composer
 from controller.doors import DoorError
+from controller.tracer import TraceError, trace
 
 LOG = logging.getLogger(__name__)
 
@@ -26,13 +28,14 @@ _MAX_REQUESTS = 1024
 
 
 class RequestServer:
-    """Serves ``installed`` and ``status``; ``hint`` is told of every revision that somebody asks for.
+    """Serves ``installed``, ``status``, ``audit`` and ``trace``; ``hint`` hears of every revision asked for.
 
     Raises :class:`controller.doors.DoorError` when it cannot listen at ``path``.
     """
 
-    def __init__(self, composer: Composer, path: Path, hint: Callable[[int], None]) -> None:
+    def __init__(self, composer: Composer, path: Path, hint: Callable[[int], None], auditor: Auditor) -> None:
         self._composer = composer
+        self._auditor = auditor
         self._hint = hint
         self._path = path
         self._listener = _listen(path)
@@ -73,6 +76,8 @@ class RequestServer:
         match message:
             case {"op": "status"}:
                 return {"ok": True, **self._composer.status()}
+            case {"op": "trace" | "audit"}:
+                return self._examine(message)
             case {"op": "installed", "revision": int() as revision, "timeout": int() | float() as timeout}:
                 if isinstance(revision, bool) or isinstance(timeout, bool) or not 0 <= timeout <= _LONGEST_WAIT:
                     return _refusal(f"revision must be an integer and timeout 0 to {_LONGEST_WAIT:g} seconds")
@@ -80,6 +85,15 @@ class RequestServer:
                 installed, lagging = self._composer.wait_installed(revision, timeout)
                 return {"ok": True, "installed": installed, "lagging": lagging}
         return _refusal("not a request that the controller knows")
+
+    def _examine(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            if message.get("op") == "trace":
+                return {"ok": True, **trace(self._composer, message)}
+            host, wanted = message.get("host"), {name: message.get(name) is True for name in ("repair", "foreign")}
+            return self._auditor.audit(None if host is None else str(host), **wanted)
+        except (ValueError, TraceError) as error:
+            return _refusal(str(error))
 
 
 def _refusal(text: str) -> dict[str, Any]:

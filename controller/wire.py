@@ -144,7 +144,8 @@ def _admit(datapath: Any, buffer: bytes) -> Any:
     if frame.type == MessageType.MULTIPART_REPLY and unpack_from("!H", frame.body)[0] == MULTIPART_PORT_DESC:
         if (len(frame.body) - 8) % _PORT_SIZE:
             raise BadFrameError(f"port descriptions of {len(frame.body)} bytes")
-        return _for_ryu(datapath, frame.type, frame.xid, buffer)
+        if datapath not in _receivers:  # Ryu's handshake asks; later a session may
+            return _for_ryu(datapath, frame.type, frame.xid, buffer)
     if frame.type == MessageType.ERROR and unpack_from("!H", frame.body)[0] == _HELLO_FAILED:
         raise BadFrameError(f"peer refuses our hello: {frame.body[4:80]!r}")
     receiver = _receivers.get(datapath)

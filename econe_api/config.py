@@ -50,12 +50,14 @@ class ApiConfig:
 class ControllerConfig:
     """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report.
 
-    ``revoked_connections`` says what becomes of a connection whose rule has gone: ``cut`` or ``keep``.
+    ``revoked_connections`` says what becomes of a connection whose rule has gone: ``cut`` or ``keep``;
+    ``audit_interval`` seconds lie between two audits, 0 = none.
     """
 
     socket: Path
     agent_listen: str
     revoked_connections: str
+    audit_interval: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,7 @@ def _controller(table: Table, state: Path) -> ControllerConfig:
         socket=table.path("socket", state / "controller.sock"),
         agent_listen=table.endpoint("agent_listen", "127.0.0.1:6654"),
         revoked_connections=revoked,
+        audit_interval=table.seconds("audit_interval", 60.0),
     )
     table.finish()
     return controller

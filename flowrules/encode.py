@@ -21,6 +21,7 @@ NICIRA_EXPERIMENTER = 0x00002320
 BUNDLE_CONTROL = 2300
 BUNDLE_ADD = 2301
 MULTIPART_FLOW = 1
+MULTIPART_PORT_DESC = 13
 
 _NXT_CT_FLUSH_ZONE = 29
 _ADD = 0
@@ -38,6 +39,7 @@ _INSTRUCTION = Struct("!HH4x")
 _BUNDLE = Struct("!BBHIIIIHH")
 _BUNDLE_AND_INNER = Struct("!BBHIIIIHHBBHI")
 _FLOW_STATS = Struct("!BBHIHH4xB3xII4xQQHH4x")
+_MULTIPART = Struct("!BBHIHH4x")
 _FLUSH_ZONE = Struct("!BBHIII6xH")
 _PADDING = tuple(b"\0" * n for n in range(8))
 
@@ -201,6 +203,11 @@ def flow_stats_request(xid: int = 0, cookie: int = 0, cookie_mask: int = 0) -> b
         _MATCH_OXM,
         4,
     )
+
+
+def port_description_request(xid: int = 0) -> bytes:
+    """Ask for name and number of every port."""
+    return _MULTIPART.pack(VERSION, MessageType.MULTIPART_REQUEST, _MULTIPART.size, xid, MULTIPART_PORT_DESC, 0)
 
 
 def ct_flush_zone(zone: int, xid: int = 0) -> bytes:

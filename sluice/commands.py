@@ -8,8 +8,10 @@ import click
 
 from econe_api.config import load
 from sluice.account_commands import account, key, quota
+from sluice.audit_command import audit
 from sluice.pool_commands import pool
 from sluice.status_command import status
+from sluice.trace_command import trace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,5 +28,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
     context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, status):
+for command in (account, key, quota, pool, status, audit, trace):
     cli.add_command(command)

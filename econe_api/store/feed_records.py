@@ -90,7 +90,7 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
     own = select(ipv6_addresses).where(_within(ipv6_addresses.c.interface, only)).order_by(ipv6_addresses.c.sort)
     for row in connection.execute(own):
         ipv6[row.interface].append(row.address)
-    placed = select(interfaces, instances.c.host).outerjoin(instances, instances.c.id == interfaces.c.instance)
+    placed = select(interfaces, instances.c.host).outerjoin(instances, interfaces.c.instance == instances.c.id)
     for row in connection.execute(placed.where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
         yield (
             row.id,

@@ -10,10 +10,13 @@ from controller.openflow import OpenFlowSession, OutcomeUnknownError
 from controller.openflow_errors import ApplyError
 from flowrules import fields
 from flowrules.actions import Load, Output, Resubmit, SetField
+from flowrules.compiler import compile_intent
 from flowrules.diff import as_installed, encode_delete
+from flowrules.document import example
 from flowrules.encode import HEADER, flow_add
 from flowrules.fields import EtherType
 from flowrules.flow import OWNER_TAG, flow, match
+from flowrules.live import compare
 
 
 def some_flows(count):
@@ -211,3 +214,35 @@ def test_two_changes_at_once_keep_their_order(session):
         thread.wait()
     assert len(dumping.wait()) in (0, 2_000, 4_000), "a dump sees whole bundles"
     assert len(session.dump()) == 4_000
+
+
+def test_live_flows_come_back_as_they_were_sent(session):
+    """What the audit relies on: Open vSwitch gives every action of ours back as we wrote it."""
+    flows = {flow.key: flow for intent in example() for flow in compile_intent(intent)}
+    session.apply([], [flow_add(flow) for flow in flows.values()])
+    live = [flow for part in session.dump_live() for flow in part]
+    assert compare(flows, live) == []
+    assert len(live) == len(flows)
+
+
+def test_what_was_done_behind_our_back_is_named(session, private_ovs, bridge):
+    flows = {flow.key: flow for intent in example() for flow in compile_intent(intent)}
+    session.apply([], [flow_add(flow) for flow in flows.values()])
+
+    def ofctl(*words):
+        private_ovs.run("ovs-ofctl", "-OOpenFlow13", words[0], bridge, *words[1:])
+
+    ofctl("mod-flows", "table=45,actions=drop")
+    ofctl("del-flows", "table=50,priority=1", "--strict")
+    ofctl("add-flow", "table=50,priority=7,actions=drop")
+    ofctl("add-flow", "table=50,priority=8,cookie=0x51ce000000000001,actions=drop")
+    found = compare(flows, [flow for part in session.dump_live() for flow in part])
+    named = sorted((one.change.value, (one.wanted or one.live).table) for one in found)
+    altered = [("altered flow", 45)] * sum(flow.table == 45 and bool(flow.actions) for flow in flows.values())
+    assert named == [*altered, ("extra flow", 50), ("foreign flow", 50), ("missing flow", 50)]
+
+
+def test_ports_by_name(session, private_ovs, bridge):
+    port = ("--", "set", "interface", "p7", "type=dummy", "ofport_request=7")
+    private_ovs.vsctl("add-port", bridge, "p7", *port)
+    assert session.ports()["p7"] == 7

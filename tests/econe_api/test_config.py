@@ -30,6 +30,7 @@ body_limit = 2048
 socket = "/run/sluice/controller.sock"
 agent_listen = "0.0.0.0:6654"
 revoked_connections = "keep"
+audit_interval = 5.5
 
 [compute]
 backend = "namespace"
@@ -90,6 +91,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         Path("/run/sluice/controller.sock"),
         "0.0.0.0:6654",
         "keep",
+        5.5,
     )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
     assert config.hypervisors == (

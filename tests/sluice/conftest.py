@@ -61,7 +61,7 @@ def sluice(config_file: Path, capfd: pytest.CaptureFixture[str]) -> Callable[...
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], list[dict[str, Any]]]]:
-    """Answer one request at the controller's socket; return the list that will hold the request."""
+    """Answer one request at the controller's socket, after those of earlier calls; the list will hold the request."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(tmp_path / "c.sock"))
     listener.listen()
@@ -71,7 +71,11 @@ def controller(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], list[dict[
     def answer(reply: dict[str, Any]) -> list[dict[str, Any]]:
         asked: list[dict[str, Any]] = []
 
+        earlier = threads[-1:]
+
         def serve() -> None:
+            for thread in earlier:
+                thread.join()
             peer, _ = listener.accept()
             with peer:
                 reader = FrameReader()

@@ -1,0 +1,194 @@
+"""Why a traced packet passed or ended: flows that were hit, said as rules of groups.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from controller.index import Index, remote_of
+from controller.keys import GroupKey, Key, MemberKey, PrefixKey
+from controller.trace_text import Step
+from controller.words import group_words, interface_words, rule_words, service_words
+from econe_api.store.records import InterfaceRecord, RuleRecord
+from flowrules import tables as t
+
+_ANYONE = ("0.0.0.0/0", "::/0")
+_ICMP = (1, 58)
+_VERDICT = "load:0x1->NXM_NX_REG5[0]"
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is asked for: IANA protocol number; port, or ICMP type and code; None where the protocol has none."""
+
+    protocol: int
+    port: int | None = None
+    code: int | None = None
+
+    @property
+    def words(self) -> str:
+        """``tcp 80``."""
+        return service_words(self.protocol, self.port, self.code if self.protocol in _ICMP else self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowing:
+    """A rule that let the packet through."""
+
+    egress: bool
+    group: str
+    rule: RuleRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What the reasons need to know of a packet: its ends, with the addresses that it has now."""
+
+    service: Service
+    source: str
+    destination: str
+    sender: str | None
+    receiver: str | None
+
+
+def covers(rule: RuleRecord, service: Service) -> bool:
+    """Does the rule speak of the service?"""
+    if rule.protocol == -1:
+        return True
+    if rule.protocol != service.protocol:
+        return False
+    first, last = rule.from_port, rule.to_port
+    if service.protocol in _ICMP:
+        return first in (None, -1, service.port) and (first in (None, -1) or last in (None, -1, service.code))
+    if service.port is None or first is None or last is None:
+        return True
+    return first <= service.port <= last
+
+
+def allowing(index: Index, steps: Sequence[Step], owners: Mapping[int, Key], service: Service) -> Iterator[Allowing]:
+    """The rules behind the flows that said yes, in the order in which they were hit."""
+    group: GroupKey | None = None
+    for step in steps:
+        owner = owners.get(step.cookie)
+        remotes: tuple[str, ...] = ()
+        if isinstance(owner, GroupKey):
+            group = owner
+            remotes = _ANYONE if _VERDICT in step.actions else ()
+        elif isinstance(owner, MemberKey):
+            remotes = (owner.group,)
+        elif isinstance(owner, PrefixKey):
+            remotes = (owner.cidr,)
+        record = index.groups.get(group.group) if group and remotes else None
+        if group is None or record is None:
+            continue
+        egress = group.direction.value == "egress"
+        for rule in record.rules:
+            if rule.egress is egress and remote_of(rule) in remotes and covers(rule, service):
+                yield Allowing(egress, group.group, rule)
+
+
+def denial(index: Index, step: Step | None, journey: Journey) -> str:
+    """Why the packet ended at ``step``, the last one of its way."""
+    if step is None:
+        return "the switch gave no answer that can be read"
+    words = _DENIALS.get(step.table)
+    if words is not None:
+        return words(index, journey)
+    table = t.TABLES.get(step.table)
+    return f"it ends there: {table.purpose}" if table else "it ends in a table that Sluice does not use"
+
+
+def _no_port(index: Index, journey: Journey) -> str:
+    return (
+        f"the switch does not know the port of {_end(index, journey.sender, journey.source)}: "
+        "its instance is just starting, or its flows are missing (see 'sluice audit')"
+    )
+
+
+def _spoofed(index: Index, journey: Journey) -> str:
+    return f"{_end(index, journey.sender, journey.source)} may not send as {journey.source}"
+
+
+def _no_route(index: Index, journey: Journey) -> str:
+    return f"no interface of the VPC that is plugged in has the address {journey.destination}"
+
+
+def _no_elastic(index: Index, journey: Journey) -> str:
+    return (
+        f"{_end(index, journey.sender, journey.source)} has no elastic IP, and without one nothing leaves the VPC; "
+        "give it one with AssociateAddress"
+    )
+
+
+def _not_here(index: Index, journey: Journey) -> str:
+    return f"no elastic IP {journey.destination} is on this host"
+
+
+def _forged(index: Index, journey: Journey) -> str:
+    return f"it came by an elastic IP and claims the private address {journey.source}: forged"
+
+
+def _no_egress(index: Index, journey: Journey) -> str:
+    return _no_rule(index, journey.sender, journey, egress=True)
+
+
+def _no_ingress(index: Index, journey: Journey) -> str:
+    return _no_rule(index, journey.receiver, journey, egress=False)
+
+
+def _no_rule(index: Index, interface: str | None, journey: Journey, *, egress: bool) -> str:
+    record = index.interfaces.get(interface or "")
+    groups = [group for group in record.groups if group in index.groups] if record else []
+    way, peer = ("egress", f"to {journey.destination}") if egress else ("ingress", f"from {journey.source}")
+    named = " or ".join(group_words(index, group) for group in groups) or "no group"
+    rules = [rule for group in groups for rule in index.groups[group].rules if rule.egress is egress]
+    text = f"no {way} rule of {named} allows {journey.service.words} {peer}"
+    if not rules:
+        return f"{text}: there is no {way} rule at all"
+    near = sorted(
+        rules, key=lambda rule: (not covers(rule, journey.service), rule.protocol != journey.service.protocol)
+    )
+    shown = "; ".join(f"{rule.id} {rule_words(index, rule)}" for rule in near[:_SHOWN])
+    more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
+    return f"{text}. It has: {shown}{more}{_hint(index, near, journey, egress=egress)}"
+
+
+def _hint(index: Index, rules: list[RuleRecord], journey: Journey, *, egress: bool) -> str:
+    """A rule that names a group sees private addresses only: the usual surprise behind an elastic IP."""
+    peer = journey.receiver if egress else journey.sender
+    record: InterfaceRecord | None = index.interfaces.get(peer or "")
+    meant = [rule for rule in rules if record and rule.group in record.groups and covers(rule, journey.service)]
+    address = journey.destination if egress else journey.source
+    if not meant or record is None or address in record.addresses:
+        return ""
+    return (
+        f". Rule {meant[0].id} means {interface_words(index, record.id)} by its private address; the packet has its "
+        f"elastic IP {address}: use the private address, or allow {address}/32"
+    )
+
+
+def _end(index: Index, interface: str | None, address: str) -> str:
+    return interface_words(index, interface) if interface else address
+
+
+_DENIALS = {
+    t.CLASSIFY: _no_port,
+    t.EXTERNAL_IN: _not_here,
+    t.SPOOF: _spoofed,
+    t.ARP: _no_route,
+    t.EGRESS_ACT: _no_egress,
+    t.ROUTE: _no_route,
+    t.ELASTIC_OUT: _no_elastic,
+    t.INGRESS_TRACK: _forged,
+    t.INGRESS_ACT: _no_ingress,
+}
+
+
+def inside(cidr: str, address: str) -> bool:
+    """Is the address within the prefix?  Addresses of another family are not."""
+    try:
+        return IPv4Address(address) in IPv4Network(cidr)
+    except ValueError:
+        return False
