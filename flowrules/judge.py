@@ -73,7 +73,7 @@ def _sides(port: Port, connection: Connection) -> Iterable[tuple[Direction, int]
 
 
 def _holds(prefix: Prefix, address: int) -> bool:
-    return prefix.version == 4 and address & prefix.mask == prefix.address
+    return address & prefix.mask == prefix.address
 
 
 def _covers(rule: Rule, connection: Connection) -> bool:

@@ -9,6 +9,7 @@ import click
 from econe_api.config import load
 from sluice.account_commands import account, key, quota
 from sluice.audit_command import audit
+from sluice.instance_commands import instance
 from sluice.pool_commands import pool
 from sluice.status_command import status
 from sluice.trace_command import trace
@@ -28,5 +29,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
     context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, status, audit, trace):
+for command in (account, key, quota, pool, instance, status, audit, trace):
     cli.add_command(command)

@@ -184,3 +184,10 @@ def test_a_reader_that_goes_away_is_no_crash(config_file: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     assert reader.stdin is not None
     reader.stdin.close()
+
+
+def test_a_move_of_an_host_that_is_not_there_is_one_line(sluice: Sluice) -> None:
+    answer = sluice("instance", "moved", "i-9", "hv9")
+    assert (answer.status, answer.out) == (1, "")
+    assert "no hypervisor 'hv9'" in answer.err
+    assert answer.err.count("\n") == 1
