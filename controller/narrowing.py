@@ -59,7 +59,10 @@ def concerned(changes: Changes, present: Iterable[Intent]) -> Concerned:
 
 def _sources(port: Port) -> set[object]:
     """What gives a port's connections their permission: its groups, and the addresses that make them its own."""
-    return {*(("group", number) for number in port.groups), *(("address", address) for address in port.addresses)}
+    return {
+        *(("group", number) for number in port.groups),
+        *(("address", address) for address in (*port.addresses, *port.ipv6)),
+    }
 
 
 def _referring(members: set[tuple[GroupMembers, Direction]], intents: Iterable[Intent]) -> set[int]:

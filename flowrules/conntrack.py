@@ -23,6 +23,7 @@ _FROM_CONTROLLER = 0xFFFFFFFD
 _ETHERNET = Struct("!6s6sH")
 _NOBODY = b"\x02\0\0\0\0\0"
 _IPV4 = Struct("!BBHHHBBHII")
+_IPV6 = Struct("!IHBB16s16s")
 _TTL = 64
 
 
@@ -39,10 +40,18 @@ def set_blocked(connection: Connection, zone: int, value: int, xid: int = 0) -> 
 def packet_of(connection: Connection) -> bytes:
     """An Ethernet frame of the connection's original direction, with right checksums."""
     payload = _payload(connection)
+    if connection.version == 6:
+        fixed = _IPV6.pack(6 << 28, len(payload), connection.protocol, _TTL, *_addresses(connection))
+        return _ETHERNET.pack(_NOBODY, _NOBODY, EtherType.IPV6) + fixed + payload
     addresses = (connection.source, connection.destination)
     fields = (0x45, 0, _IPV4.size + len(payload), 0, 0, _TTL, connection.protocol)
     header = _IPV4.pack(*fields, _checksum(_IPV4.pack(*fields, 0, *addresses)), *addresses)
     return _ETHERNET.pack(_NOBODY, _NOBODY, EtherType.IPV4) + header + payload
+
+
+def _addresses(connection: Connection) -> tuple[bytes, bytes]:
+    length = 4 if connection.version == 4 else 16
+    return connection.source.to_bytes(length, "big"), connection.destination.to_bytes(length, "big")
 
 
 def _payload(connection: Connection) -> bytes:
@@ -54,11 +63,13 @@ def _payload(connection: Connection) -> bytes:
     if connection.protocol == IpProtocol.ICMP:
         message = pack("!BBHHH", *ports, 0, connection.identifier, 0)
         return _with_sum(message, 2, _checksum(message))
+    if connection.protocol == IpProtocol.ICMPV6:
+        return _summed(connection, pack("!BBHHH", *ports, 0, connection.identifier, 0), 2)
     return b""
 
 
 def _summed(connection: Connection, segment: bytes, at: int) -> bytes:
-    pseudo = pack("!IIBBH", connection.source, connection.destination, 0, connection.protocol, len(segment))
+    pseudo = b"".join(_addresses(connection)) + pack("!HH", connection.protocol, len(segment))
     # UDP writes a sum of zero as all ones (RFC 768); for TCP the two mean the same.
     return _with_sum(segment, at, _checksum(pseudo + segment) or 0xFFFF)
 

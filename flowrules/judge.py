@@ -17,7 +17,7 @@ _WITH_PORTS = frozenset({IpProtocol.TCP, IpProtocol.UDP})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Connection:
-    """The original direction of an IPv4 connection.
+    """The original direction of a connection; ``version`` is that of IP, 4 or 6.
 
     ``first`` and ``second`` are source and destination port, for ICMP type and code, else 0; ``identifier`` is the one
     of an ICMP query.
@@ -29,6 +29,7 @@ class Connection:
     first: int = 0
     second: int = 0
     identifier: int = 0
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,16 @@ class Policy:
     def allows(self, port: Port, connection: Connection) -> bool:
         """Does a rule of a group of ``port`` allow this connection?  One that is not of the port's has no rule."""
         return any(
-            self._in(rule.remote, direction, remote) and _covers(rule, connection)
+            self._in(rule.remote, direction, remote, connection.version) and _covers(rule, connection)
             for direction, remote in _sides(port, connection)
             for group in port.groups
             for rule in self.rules.get((group, direction), ())
         )
 
-    def _in(self, remote_set: RemoteSet, direction: Direction, address: int) -> bool:
+    def _in(self, remote_set: RemoteSet, direction: Direction, address: int, version: int) -> bool:
         if isinstance(remote_set, Prefix):
-            return _holds(remote_set, address)
-        return any(_holds(prefix, address) for prefix in self.members.get((remote_set, direction), ()))
+            return _holds(remote_set, address, version)
+        return any(_holds(prefix, address, version) for prefix in self.members.get((remote_set, direction), ()))
 
 
 def policy(groups: Iterable[Group], members: Iterable[Member]) -> Policy:
@@ -66,14 +67,15 @@ def policy(groups: Iterable[Group], members: Iterable[Member]) -> Policy:
 
 
 def _sides(port: Port, connection: Connection) -> Iterable[tuple[Direction, int]]:
-    if connection.source in port.addresses:
+    own = port.addresses if connection.version == 4 else port.ipv6
+    if connection.source in own:
         yield Direction.EGRESS, connection.destination
-    if connection.destination in port.addresses:
+    if connection.destination in own:
         yield Direction.INGRESS, connection.source
 
 
-def _holds(prefix: Prefix, address: int) -> bool:
-    return address & prefix.mask == prefix.address
+def _holds(prefix: Prefix, address: int, version: int) -> bool:
+    return prefix.version == version and address & prefix.mask == prefix.address
 
 
 def _covers(rule: Rule, connection: Connection) -> bool:
@@ -81,6 +83,6 @@ def _covers(rule: Rule, connection: Connection) -> bool:
         return False
     if rule.protocol in _WITH_PORTS:
         return rule.first is None or rule.last is None or rule.first <= connection.second <= rule.last
-    if rule.protocol == IpProtocol.ICMP:
+    if rule.protocol in (IpProtocol.ICMP, IpProtocol.ICMPV6):
         return rule.first in (None, -1, connection.first) and rule.last in (None, -1, connection.second)
     return True

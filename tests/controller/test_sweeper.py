@@ -30,6 +30,7 @@ def test_a_dump_is_read():
         (Connection(1, OUTSIDE, INSIDE, 8, 0, 77), False),
         (Connection(132, OUTSIDE, INSIDE), False),
         (Connection(47, OUTSIDE, INSIDE), True),
+        (Connection(17, 0xFD00 << 112 | 1, 0xFD00 << 112 | 2, 1, 2, version=6), False),
     ]
 
 

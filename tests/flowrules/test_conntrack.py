@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from flowrules.conntrack import packet_of, set_blocked
@@ -29,6 +30,31 @@ def test_every_checksum_is_right(connection):
         del again[IP].payload.chksum
     assert bytes(again) == frame
     assert again[IP].proto == connection.protocol
+
+
+@given(
+    st.builds(
+        Connection,
+        st.sampled_from([6, 17]),
+        st.integers(1, 1 << 127),
+        st.integers(1, 1 << 127),
+        word,
+        word,
+        version=st.just(6),
+    )
+)
+def test_every_checksum_of_ipv6_is_right(connection):
+    frame = packet_of(connection)
+    again = Ether(frame)
+    del again[IPv6].payload.chksum
+    assert bytes(again) == frame
+
+
+def test_the_checksum_of_an_ipv6_query_is_right():
+    frame = packet_of(Connection(58, 0xFD00 << 112 | 1, 0xFD00 << 112 | 2, 128, 0, 77, version=6))
+    again = Ether(frame)
+    del again[IPv6].payload.cksum
+    assert bytes(again) == frame
 
 
 def test_a_tcp_packet_has_no_flag():

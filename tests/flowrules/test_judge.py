@@ -79,6 +79,14 @@ def test_judge_and_compiler_agree(group_list, connection):
         assert rules_of.allows(PORT, case) == by_cells(group_list, direction, case, remote)
 
 
+def test_a_rule_of_the_other_family_allows_nothing():
+    port = replace(PORT, ipv6=(1,))
+    any_six = policy([Group(1, Direction.INGRESS, frozenset({Rule(-1, None, None, Prefix(0, 0, 6))}))], [])
+    assert not any_six.allows(port, Connection(6, STRANGER, OWN, 1, 2))
+    assert any_six.allows(port, Connection(6, STRANGER, 1, 1, 2, version=6))
+    assert not any_six.allows(port, Connection(6, STRANGER, OWN, 1, 2, version=6))
+
+
 def test_a_connection_that_is_not_of_the_port_has_no_rule():
     anything = Group(1, Direction.INGRESS, frozenset({Rule(-1, None, None, Prefix(0, 0))}))
     assert not policy([anything], []).allows(PORT, Connection(6, STRANGER, OTHER, 1, 2))
