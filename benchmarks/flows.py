@@ -1,0 +1,106 @@
+"""How many flows a host needs for one policy: ours and OVN's, counted in two switches side by side."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ovn import Ovn
+from benchmarks.policy import GATEWAY, Policy, our_flows
+from econe_api.compute import netns
+from flowrules.text import flow_text
+
+_NBCTL_BATCH = 400
+
+
+def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Count; returns the figures of both."""
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, Ovn(namespace, Path(folder)) as ovn:
+        progress(f"our flows for {policy.ports} ports, {policy.local} of them here")
+        ours = _ours(policy, ovn)
+        progress("the same policy in OVN")
+        theirs = _theirs(policy, ovn)
+    return {"ports": policy.ports, "local": policy.local, "elastic": policy.elastic, "ours": ours, "ovn": theirs}
+
+
+def _ours(policy: Policy, ovn: Ovn) -> int:
+    ovn.switch.vsctl("add-br", "ours", "--", "set", "Bridge", "ours", "datapath_type=netdev", "fail_mode=secure")
+    lines = "\n".join(flow_text(flow) for flow in our_flows(policy))
+    netns.run(
+        ["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", "ours", "-"], feed=lines, env=ovn.switch.environment
+    )
+    return _count(ovn, "ours")
+
+
+def _theirs(policy: Policy, ovn: Ovn) -> int:
+    ovn.sbctl("chassis-add", "there", "geneve", "127.0.0.2")
+    _in_batches(ovn, _network(policy))
+    for start in range(0, policy.local, 50):
+        words: list[str] = []
+        for number in range(start, min(start + 50, policy.local)):
+            words += ["--", "add-port", "br-int", f"p{number}"]
+            words += ["--", "set", "Interface", f"p{number}", "type=internal", f"external_ids:iface-id=p{number}"]
+        ovn.switch.vsctl(*words[1:])
+    ovn.nbctl("--wait=sb", "sync")
+    for number in range(policy.local, policy.ports):
+        ovn.sbctl("lsp-bind", f"p{number}", "there")
+    ovn.nbctl("--wait=hv", "sync")
+    return _count(ovn, "br-int")
+
+
+def _network(policy: Policy) -> Iterable[list[str]]:
+    """The commands of ovn-nbctl: a switch, a router with a gateway port, a public switch, a port group with ACLs."""
+    yield ["ls-add", "net"]
+    yield ["lr-add", "router"]
+    yield ["lrp-add", "router", "to-net", "02:00:00:00:ff:02", f"{GATEWAY}/16"]
+    yield ["lsp-add", "net", "from-router", "--", "lsp-set-type", "from-router", "router"]
+    yield ["lsp-set-addresses", "from-router", "router", "--", "lsp-set-options", "from-router", "router-port=to-net"]
+    yield ["ls-add", "public"]
+    yield ["lsp-add", "public", "wire", "--", "lsp-set-type", "wire", "localnet"]
+    yield ["lsp-set-addresses", "wire", "unknown", "--", "lsp-set-options", "wire", "network_name=public"]
+    yield ["lrp-add", "router", "to-public", "02:00:00:00:ff:03", "198.51.100.2/16"]
+    yield ["lsp-add", "public", "router-public", "--", "lsp-set-type", "router-public", "router"]
+    yield ["lsp-set-addresses", "router-public", "router"]
+    yield ["lsp-set-options", "router-public", "router-port=to-public"]
+    yield ["lrp-set-gateway-chassis", "to-public", "here"]
+    yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]
+    for number in range(policy.ports):
+        yield ["lsp-add", "net", f"p{number}"]
+        yield ["lsp-set-addresses", f"p{number}", f"{policy.mac(number)} {policy.address(number)}"]
+        yield ["lsp-set-port-security", f"p{number}", f"{policy.mac(number)} {policy.address(number)}"]
+    yield ["pg-add", "shared", *(f"p{number}" for number in range(policy.ports))]
+    allowed = (
+        "tcp.dst == 22",
+        "tcp.dst == 80",
+        "tcp.dst >= 8000 && tcp.dst <= 8099",
+        "ip4.src == 10.0.0.0/8 && udp.dst == 53",
+        "ip4.src == $shared_ip4",
+    )
+    for what in allowed:
+        yield ["acl-add", "shared", "to-lport", "1002", f"outport == @shared && ip4 && {what}", "allow-related"]
+    yield ["acl-add", "shared", "to-lport", "1001", "outport == @shared && ip", "drop"]
+    yield ["acl-add", "shared", "from-lport", "1002", "inport == @shared && ip4", "allow-related"]
+    for number in range(policy.elastic):
+        mac = f"02:e1:00:00:{number >> 8:02x}:{number & 255:02x}"
+        nat = ["dnat_and_snat", policy.public(number), policy.address(number), f"p{number}", mac]
+        yield ["lr-nat-add", "router", *nat]
+
+
+def _in_batches(ovn: Ovn, commands: Iterable[list[str]]) -> None:
+    words: list[str] = []
+    for command in commands:
+        words += ["--", *command]
+        if len(words) > _NBCTL_BATCH:
+            ovn.nbctl(*words)
+            words = []
+    if words:
+        ovn.nbctl(*words)
+
+
+def _count(ovn: Ovn, bridge: str) -> int:
+    dumped = netns.run(
+        ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge], timeout=60, env=ovn.switch.environment
+    ).splitlines()
+    return sum("actions=" in line for line in dumped)
