@@ -316,15 +316,16 @@ def test_a_flood_of_errors_is_bounded_and_hurts_nobody_else(world, open_guest, o
         bytes(head / ICMP(type=3, code=3) / IP(src=public, dst="203.0.113.10") / UDP(sport=port, dport=port))
         for port in range(FLOOD)
     ]
-    before, pid = host_status(world, "h1"), world.cloud.pid("controller")
+    before, seen_before, pid = host_status(world, "h1"), _seen(world), world.cloud.pid("controller")
     with world.cloud.outside.converse(public, 9000) as talk:
         while talk.echoes < 3:
             assert talk.silence < 3
             time.sleep(0.05)
         spent, began, echoes = cpu_seconds(pid), time.monotonic(), talk.echoes
-        for start in range(0, FLOOD, 5000):
-            send(router(world), "h1", flood[start : start + 5000])
-            assert probe(neighbour.inside, outside_ip) == said(3, 3, outside_ip), "the neighbour has its own share"
+        for start in range(0, FLOOD, 1000):  # more at once would be lost before the switch has them
+            send(router(world), "h1", flood[start : start + 1000])
+            if start % 5000 == 0:
+                assert probe(neighbour.inside, outside_ip) == said(3, 3, outside_ip), "the neighbour has its own share"
         called = time.monotonic()
         world.allow(world.groups[0], "tcp", 1000)
         call = time.monotonic() - called
@@ -337,7 +338,7 @@ def test_a_flood_of_errors_is_bounded_and_hurts_nobody_else(world, open_guest, o
     assert spent < 0.2 + 0.25 * seconds
     assert call < 2.0
     assert after["dropped"] == before["dropped"]
-    assert wait_until(lambda: _seen(world) > FLOOD // 2), "the switch has had most of the flood"
+    assert wait_until(lambda: _seen(world) - seen_before > 3 * shown), "the switch has dropped most of what came"
 
 
 def test_an_instance_that_floods_errors_leaves_its_neighbour_its_share(world, open_guest, outside_ip, wait_until):
