@@ -17,6 +17,7 @@ from flowrules.actions import (
     SetField,
 )
 from flowrules.addresses import ROUTER_MAC
+from flowrules.compile_dhcp import broadcast_dhcp, gateway_dhcp
 from flowrules.compile_icmp import icmp_repair
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
@@ -32,7 +33,7 @@ _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    return (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair())
+    return (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair(), broadcast_dhcp())
 
 
 def _entrances(bridge: Bridge) -> list[Flow]:
@@ -124,7 +125,7 @@ def compile_network(network: Network) -> tuple[Flow, ...]:
 
 def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:
     """The virtual router answers for its address in a subnet."""
-    return (answer_arp(gateway.vpc, gateway.address, ROUTER_MAC),)
+    return answer_arp(gateway.vpc, gateway.address, ROUTER_MAC), gateway_dhcp(gateway.vpc, gateway.address)
 
 
 def answer_arp(vpc: int, address: int, mac: int) -> Flow:

@@ -37,6 +37,7 @@ ICMP_IN_HOST = 9
 SPOOF = 10
 ARP = 12
 EGRESS_TRACK = 15
+DHCP = 16
 EGRESS_STATE = 20
 EGRESS_GROUPS = 21
 EGRESS_RULES = 22
@@ -56,6 +57,7 @@ INGRESS_ACT = 45
 OUTPUT = 50
 
 _PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE)
+_CLIENT = (f.IP_PROTO, f.UDP_SRC, f.UDP_DST)
 _RULES = (f.REG3, f.ETH_TYPE, f.IP_PROTO, *_PORTS)
 _ACT = (f.ETH_TYPE, f.REG5, f.CT_STATE, f.CT_MARK)
 
@@ -111,8 +113,10 @@ TABLES: dict[int, Table] = {
         _table(
             SPOOF,
             "SPOOF",
-            "An instance may only send as itself: its MAC, its addresses, ARP that says the same.",
-            (f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC),
+            "An instance may only send as itself: its MAC, its addresses, ARP that says the same; before it has an "
+            "address, DHCP.",
+            (f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC, f.IPV4_DST, *_CLIENT),
+            DHCP,
             ARP,
             EGRESS_TRACK,
         ),
@@ -125,9 +129,17 @@ TABLES: dict[int, Table] = {
         _table(
             EGRESS_TRACK,
             "EGRESS_TRACK",
-            "Looks the connection up in the zone of the source port.",
-            (f.ETH_TYPE,),
+            "Looks the connection up in the zone of the source port.  DHCP to everyone or to a gateway needs no rule "
+            "and ends here.",
+            (f.METADATA, f.ETH_TYPE, f.IPV4_DST, *_CLIENT),
+            DHCP,
             EGRESS_STATE,
+        ),
+        _table(
+            DHCP,
+            "DHCP",
+            "The share of one source port, then before the controller, which answers out of that port.",
+            (f.REG0,),
         ),
         _table(
             EGRESS_STATE,
