@@ -21,10 +21,13 @@ from ryu.ofproto import ofproto_v1_3
 from controller import wire
 from controller.agent_server import AgentServer
 from controller.composer import Composer
+from controller.dhcp import dhcp_handler, mtus
 from controller.feed_follower import FeedFollower
 from controller.openflow import OpenFlowSession
+from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
 from econe_api.config import load
+from flowrules import tables
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +44,10 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         config_file = os.environ.get(CONFIG_VARIABLE)
         config = load(Path(config_file) if config_file else None)
-        self._composer = Composer(expected=[hypervisor.name for hypervisor in config.hypervisors])
+        self._composer = Composer(
+            expected=[hypervisor.name for hypervisor in config.hypervisors],
+            handlers={**HANDLERS, tables.DHCP: dhcp_handler(config.dhcp, mtus(config.hypervisors))},
+        )
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._agents = AgentServer(self._composer, config.controller.agent_listen)

@@ -17,7 +17,7 @@ connection always begins with a reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import eventlet
@@ -28,8 +28,7 @@ from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
 from controller.meters import BridgeMeters
-from controller.packet_handlers import HANDLERS
-from controller.packet_in import PacketQueue
+from controller.packet_in import Handler, PacketQueue
 from flowrules import tables
 from flowrules.actions import Load
 from flowrules.decode import InstalledFlow
@@ -81,6 +80,7 @@ class Surroundings(Protocol):
     """What a bridge needs to know of the rest of the cloud."""
 
     handover: Handover
+    handlers: Mapping[int, Handler]
 
     @property
     def index(self) -> Index:
@@ -114,7 +114,7 @@ class Bridge:
         self.foreign = 0
         self.problem: str | None = None
         self.meters = BridgeMeters()
-        self.packets = PacketQueue(host, lambda: surroundings.index, HANDLERS)
+        self.packets = PacketQueue(host, lambda: surroundings.index, surroundings.handlers)
         self._around = surroundings
         self._ready = False  # store loaded and agent heard
         self.synced = False  # has the switch been brought in line once on this connection?

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import eventlet
@@ -23,6 +23,8 @@ from controller.bindings import HostPorts
 from controller.bridge import Bridge, Session
 from controller.handover import Handover
 from controller.index import Index
+from controller.packet_handlers import HANDLERS
+from controller.packet_in import Handler
 from controller.world import Dirty, World
 from econe_api.store.records import Batch
 
@@ -32,7 +34,10 @@ LOG = logging.getLogger(__name__)
 class Composer:
     """The cloud as this controller sees it."""
 
-    def __init__(self, expected: Iterable[str] = (), grace: float = 10.0) -> None:
+    def __init__(
+        self, expected: Iterable[str] = (), grace: float = 10.0, handlers: Mapping[int, Handler] = HANDLERS
+    ) -> None:
+        self.handlers = handlers
         self._expected = frozenset(expected)
         self._started = False
         self.world = World()
