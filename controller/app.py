@@ -22,10 +22,13 @@ from controller import wire
 from controller.agent_server import AgentServer
 from controller.auditor import Auditor
 from controller.composer import Composer
+from controller.dhcp import dhcp_handler, mtus
 from controller.feed_follower import FeedFollower
 from controller.openflow import OpenFlowSession
+from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
 from econe_api.config import load
+from flowrules import tables
 from flowrules.intent import Revocation
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._composer = Composer(
             expected=[hypervisor.name for hypervisor in config.hypervisors],
             revocation=Revocation(config.controller.revoked_connections),
+            handlers={**HANDLERS, tables.DHCP: dhcp_handler(config.dhcp, mtus(config.hypervisors))},
         )
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)

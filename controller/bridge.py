@@ -30,8 +30,7 @@ from controller.keys import ElasticKey, Key
 from controller.mending import Mending, flow_mods
 from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
-from controller.packet_handlers import HANDLERS
-from controller.packet_in import PacketQueue
+from controller.packet_in import Handler, PacketQueue
 from flowrules import tables
 from flowrules.actions import Load
 from flowrules.decode import InstalledFlow
@@ -91,6 +90,7 @@ class Surroundings(Protocol):
     """What a bridge needs to know of the rest of the cloud."""
 
     handover: Handover
+    handlers: Mapping[int, Handler]
 
     @property
     def index(self) -> Index:
@@ -127,7 +127,7 @@ class Bridge:
         self.foreign = 0
         self.problem: str | None = None
         self.meters = BridgeMeters()
-        self.packets = PacketQueue(host, lambda: surroundings.index, HANDLERS)
+        self.packets = PacketQueue(host, lambda: surroundings.index, surroundings.handlers)
         self._around = surroundings
         self._ready = False  # store loaded and agent heard
         self.synced = False  # has the switch been brought in line once on this connection?

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from controller.findings import TOLD, Finding
 from controller.handover import Handover
 from controller.index import Index
 from controller.narrowing import Concerned
+from controller.packet_handlers import HANDLERS
+from controller.packet_in import Handler
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
 from econe_api.store.records import Batch
@@ -40,8 +42,13 @@ class Composer:
     """The cloud as this controller sees it."""
 
     def __init__(
-        self, expected: Iterable[str] = (), grace: float = 10.0, revocation: Revocation = Revocation.CUT
+        self,
+        expected: Iterable[str] = (),
+        grace: float = 10.0,
+        revocation: Revocation = Revocation.CUT,
+        handlers: Mapping[int, Handler] = HANDLERS,
     ) -> None:
+        self.handlers = handlers
         self._expected = frozenset(expected)
         self._started = False
         self.world = World()

@@ -7,6 +7,7 @@ in the file counts from the file's folder.  What is wrong is a :class:`ConfigErr
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ControllerConfig",
+    "DhcpConfig",
     "Hypervisor",
     "Image",
     "InstanceType",
@@ -69,6 +71,16 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpConfig:
+    """``[dhcp]``: what instances are told: ``dns`` servers, ``domain``, ``mtu`` in bytes, ``lease`` in seconds."""
+
+    dns: tuple[str, ...]
+    domain: str
+    mtu: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hypervisor:
     """``[[hypervisor]]``: a host for instances; ``options`` are the compute backend's own."""
 
@@ -113,6 +125,7 @@ class Config:
     api: ApiConfig
     controller: ControllerConfig
     compute: ComputeConfig
+    dhcp: DhcpConfig
     hypervisors: tuple[Hypervisor, ...]
     images: tuple[Image, ...]
     instance_types: tuple[InstanceType, ...]
@@ -141,6 +154,9 @@ _TYPES = (
     InstanceType("m5.large", 2, 8192),
     InstanceType("m5.xlarge", 4, 16384),
 )
+
+
+_DOMAIN = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
 def load(path: Path | None) -> Config:
@@ -181,6 +197,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         api=_api(top.table("api")),
         controller=_controller(top.table("controller"), state),
         compute=_compute(top.table("compute"), state),
+        dhcp=_dhcp(top.table("dhcp"), region),
         hypervisors=tuple(_hypervisor(entry, region) for entry in top.entries("hypervisor", "name")),
         images=tuple(_image(entry) for entry in top.entries("image", "id")) or _IMAGES,
         instance_types=tuple(_instance_type(entry) for entry in top.entries("instance_type", "name")) or _TYPES,
@@ -232,6 +249,21 @@ def _compute(table: Table, state: Path) -> ComputeConfig:
     )
     table.finish()
     return compute
+
+
+def _dhcp(table: Table, region: str) -> DhcpConfig:
+    # EC2's own names.
+    usual = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    dhcp = DhcpConfig(
+        dns=table.addresses("dns", most=8),
+        domain=table.text("domain", usual if _DOMAIN.fullmatch(usual) else "compute.internal", longest=253),
+        mtu=table.integer("mtu", 1500, least=576, most=65535),
+        lease=table.integer("lease", 3600, least=60, most=0xFFFFFFFF),
+    )
+    if not _DOMAIN.fullmatch(dhcp.domain):
+        raise table.error("domain", f"{dhcp.domain!r} is no domain name", 'write one such as "cloud.example"')
+    table.finish()
+    return dhcp
 
 
 def _hypervisor(table: Table, region: str) -> Hypervisor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,20 @@ class Table:
             if not isinstance(item, str):
                 raise self._type_error(f"{key}.{name}", item, "a string")
         return dict(value)
+
+    def addresses(self, key: str, most: int) -> tuple[str, ...]:
+        """Return an array of at most ``most`` IPv4 addresses; empty when it is missing."""
+        value = self._get(key, [], "an array of addresses")
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._type_error(key, value, 'an array such as ["192.0.2.1"]')
+        if len(value) > most:
+            raise self.error(key, f"has {len(value)} addresses", f"write at most {most}")
+        for item in value:
+            try:
+                ipaddress.IPv4Address(item)
+            except ValueError:
+                raise self.error(key, f"{item!r} is no IPv4 address", 'write addresses such as "192.0.2.1"') from None
+        return tuple(value)
 
     def table(self, key: str) -> Table:
         """Return a sub-table; an empty one when it is missing."""

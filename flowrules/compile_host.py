@@ -17,6 +17,7 @@ from flowrules.actions import (
     SetField,
 )
 from flowrules.addresses import ROUTER_MAC
+from flowrules.compile_dhcp import broadcast_dhcp, gateway_dhcp
 from flowrules.compile_icmp import icmp_repair
 from flowrules.compile_ipv6 import answer_solicitation, guard
 from flowrules.fields import CtState, EtherType, Subfield
@@ -34,7 +35,7 @@ _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    flows = (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair())
+    flows = (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair(), broadcast_dhcp())
     if bridge.revocation is Revocation.KEEP:
         return (*flows, _live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT))
     return flows
@@ -161,7 +162,7 @@ def compile_peer(peer: Peer) -> tuple[Flow, ...]:
 
 def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:
     """The virtual router answers for its address in a subnet."""
-    flows = [answer_arp(gateway.vpc, gateway.address, ROUTER_MAC)]
+    flows = [answer_arp(gateway.vpc, gateway.address, ROUTER_MAC), gateway_dhcp(gateway.vpc, gateway.address)]
     if gateway.ipv6 is not None:
         flows.append(answer_solicitation(gateway.vpc, gateway.ipv6, ROUTER_MAC))
     return tuple(flows)

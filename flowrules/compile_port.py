@@ -6,6 +6,7 @@ from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Action, CtClear, DecTtl, Load, Output, PushVlan, Resubmit, SetField
 from flowrules.addresses import ROUTER_MAC, elastic_ip_mac
+from flowrules.compile_dhcp import port_dhcp
 from flowrules.compile_host import ARP_REQUEST, NO_VLAN, VLAN_PRESENT, answer_arp, arp_reply
 from flowrules.compile_icmp import port_shares
 from flowrules.compile_ipv6 import answer_solicitation, compile_ipv6_sender
@@ -33,6 +34,7 @@ def compile_port(port: Port) -> tuple[Flow, ...]:
             [Load(f.VERDICT, 0), *_ask(port.groups, t.INGRESS_RULES, t.INGRESS_ACT)],
         ),
         *port_shares(port.ofport),
+        *port_dhcp(port.ofport, port.mac),
         _arp_as(port, 0),  # an address probe (RFC 5227) has no sender address yet
     ]
     for address in port.addresses:

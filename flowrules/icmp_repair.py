@@ -11,6 +11,8 @@ and most of the quoted packet is not there to be summed up.
 
 from __future__ import annotations
 
+from flowrules.ipv4_packet import internet_sum, whole_packet
+
 _ETHERNET = 14
 _IPV4 = b"\x08\x00"
 _SMALLEST_IP = 20
@@ -46,12 +48,12 @@ def repair_outbound(frame: bytes, private: int) -> bytes | None:
 
 def _repair(frame: bytes, quoted_field: int, expected: int, outer_field: int) -> bytes | None:
     """Replace the address ``expected`` at ``quoted_field`` of the quoted header by the one at ``outer_field``."""
-    packet = _ip_packet(frame[_ETHERNET:]) if frame[12:_ETHERNET] == _IPV4 else None
+    packet = whole_packet(frame[_ETHERNET:]) if frame[12:_ETHERNET] == _IPV4 else None
     if packet is None or _word(packet, 6) & _FRAGMENT or packet[9] != _ICMP:
         return None
     icmp_at = (packet[0] & 0xF) * 4
     icmp = packet[icmp_at:]
-    if len(icmp) < _ICMP_HEADER or icmp[0] not in ERROR_TYPES or _sum(icmp):
+    if len(icmp) < _ICMP_HEADER or icmp[0] not in ERROR_TYPES or internet_sum(icmp):
         return None
     quoted = bytearray(icmp[_ICMP_HEADER:])
     old, new = expected.to_bytes(4, "big"), packet[outer_field : outer_field + 4]
@@ -59,21 +61,11 @@ def _repair(frame: bytes, quoted_field: int, expected: int, outer_field: int) ->
         return None
     _readdress(quoted, quoted_field, old, new)
     head = icmp[:2] + b"\0\0" + icmp[4:_ICMP_HEADER]
-    checksum = (0xFFFF - _sum(head + quoted)) % 0xFFFF
+    checksum = (0xFFFF - internet_sum(head + quoted)) % 0xFFFF
     repaired = head[:2] + checksum.to_bytes(2, "big") + head[4:] + quoted
     # What fills a short frame up to Ethernet's least length stays where it is.
     rest = frame[_ETHERNET + len(packet) :]
     return frame[:_ETHERNET] + packet[:icmp_at] + repaired + rest
-
-
-def _ip_packet(data: bytes) -> bytes | None:
-    """The IPv4 packet at the beginning of ``data``, if it is whole and its header is sound."""
-    if len(data) < _SMALLEST_IP or data[0] >> 4 != 4:
-        return None
-    header, total = (data[0] & 0xF) * 4, _word(data, 2)
-    if not _SMALLEST_IP <= header <= total <= len(data) or _sum(data[:header]):
-        return None
-    return data[:total]
 
 
 def _is_quotation(quoted: bytes | bytearray) -> bool:
@@ -117,11 +109,3 @@ def _adjust(data: bytearray, place: int, old: bytes, new: bytes) -> None:
 
 def _word(data: bytes | bytearray, at: int) -> int:
     return data[at] << 8 | data[at + 1]
-
-
-def _sum(data: bytes | bytearray) -> int:
-    """The Internet checksum's sum of ``data``, 0 when a checksum that it contains is right (RFC 1071).
-
-    The ones' complement sum of 16-bit words is the number that they make together modulo 0xffff.
-    """
-    return int.from_bytes(data if len(data) % 2 == 0 else bytes(data) + b"\0", "big") % 0xFFFF

@@ -38,6 +38,7 @@ SPOOF = 10
 ARP = 12
 ND = 13
 EGRESS_TRACK = 15
+DHCP = 16
 EGRESS_STATE = 20
 EGRESS_GROUPS = 21
 EGRESS_RULES = 22
@@ -57,6 +58,7 @@ INGRESS_ACT = 45
 OUTPUT = 50
 
 _PORTS = (f.TCP_DST, f.UDP_DST, f.SCTP_DST, f.ICMP_TYPE, f.ICMP_CODE, f.ICMPV6_TYPE, f.ICMPV6_CODE)
+_CLIENT = (f.IP_PROTO, f.UDP_SRC, f.UDP_DST)
 _RULES = (f.REG3, f.ETH_TYPE, f.IP_PROTO, *_PORTS)
 _ACT = (f.ETH_TYPE, f.REG5, f.CT_STATE, f.CT_MARK)
 
@@ -114,11 +116,13 @@ TABLES: dict[int, Table] = {
             SPOOF,
             "SPOOF",
             "An instance may only send as itself: its MAC, its addresses, ARP and neighbour solicitations that say the "
-            "same.  Router and neighbour advertisements, redirects, DHCPv6 servers and IPv6 multicast end here.",
+            "same; before it has an address, DHCP.  Router and neighbour advertisements, redirects, DHCPv6 servers and "
+            "IPv6 multicast end here.",
             (
-                *(f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC),
-                *(f.IPV6_SRC, f.IPV6_DST, f.IP_PROTO, f.UDP_SRC, f.ICMPV6_TYPE, f.ICMPV6_CODE, f.ND_SLL),
+                *(f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC, f.IPV4_DST, *_CLIENT),
+                *(f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.ICMPV6_CODE, f.ND_SLL),
             ),
+            DHCP,
             ARP,
             ND,
             EGRESS_TRACK,
@@ -139,9 +143,17 @@ TABLES: dict[int, Table] = {
         _table(
             EGRESS_TRACK,
             "EGRESS_TRACK",
-            "Looks the connection up in the zone of the source port.",
-            (f.ETH_TYPE,),
+            "Looks the connection up in the zone of the source port.  DHCP to everyone or to a gateway needs no rule "
+            "and ends here.",
+            (f.METADATA, f.ETH_TYPE, f.IPV4_DST, *_CLIENT),
+            DHCP,
             EGRESS_STATE,
+        ),
+        _table(
+            DHCP,
+            "DHCP",
+            "The share of one source port, then before the controller, which answers out of that port.",
+            (f.REG0,),
         ),
         _table(
             EGRESS_STATE,

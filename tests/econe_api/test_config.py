@@ -36,6 +36,12 @@ audit_interval = 5.5
 backend = "namespace"
 socket = "compute.sock"
 
+[dhcp]
+dns = ["192.0.2.1", "192.0.2.2"]
+domain = "cloud.example"
+mtu = 1450
+lease = 600
+
 [[hypervisor]]
 name = "hv2"
 zone = "north-1b"
@@ -94,6 +100,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         5.5,
     )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
+    assert dataclasses.astuple(config.dhcp) == (("192.0.2.1", "192.0.2.2"), "cloud.example", 1450, 600)
     assert config.hypervisors == (
         Hypervisor("hv2", "north-1b", 4, 2048, {"ovsdb": "unix:/run/hv2/db.sock"}),
         Hypervisor("hv1", "north-1a", 1, 1, {}),
@@ -101,6 +108,15 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.zones == ("north-1a", "north-1b")
     assert config.images == (Image("ami-1", "web"),)
     assert config.instance_types == (InstanceType("c1.tiny", 1, 64),)
+
+
+def test_the_domain_of_instances_is_ec2s_own() -> None:
+    for region, domain in (
+        ("us-east-1", "ec2.internal"),
+        ("north-1", "north-1.compute.internal"),
+        ("my cloud", "compute.internal"),
+    ):
+        assert parse({"region": region}, "test", Path("/base")).dhcp.domain == domain
 
 
 def test_the_file_is_found(nowhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -144,6 +160,17 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         (
             '[controller]\nrevoked_connections = "drop"',
             'controller.revoked_connections: \'drop\' is no way to treat them; write "cut" or "keep"',
+        ),
+        ("[dhcp]\nlease = 1", "dhcp.lease: 1 is out of range; write a number from 60 to 4294967295"),
+        (
+            '[dhcp]\ndomain = "-x.example"',
+            "dhcp.domain: '-x.example' is no domain name; write one such as \"cloud.example\"",
+        ),
+        ('[dhcp]\ndns = ["::1"]', "dhcp.dns: '::1' is no IPv4 address; write addresses such as \"192.0.2.1\""),
+        (f"[dhcp]\ndns = {['192.0.2.1'] * 9}", "dhcp.dns: has 9 addresses; write at most 8"),
+        (
+            '[dhcp]\ndns = "192.0.2.1"',
+            'dhcp.dns: is a string, not an array such as ["192.0.2.1"]; write an array such as ["192.0.2.1"]',
         ),
         ("acknowledge_timeout = -1", "acknowledge_timeout: -1 is out of range; write 0 to 86400 seconds"),
         ("acknowledge_timeout = nan", "acknowledge_timeout: nan is out of range; write 0 to 86400 seconds"),
