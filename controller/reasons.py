@@ -13,7 +13,7 @@ from controller.words import group_words, interface_words, rule_words, service_w
 from econe_api.store.records import InterfaceRecord, RuleRecord
 from flowrules import tables as t
 
-_ANYONE = ("0.0.0.0/0", "::/0")
+_ANYONE = ("0.0.0.0/0",)
 _ICMP = (1, 58)
 _VERDICT = "load:0x1->NXM_NX_REG5[0]"
 _SHOWN = 4

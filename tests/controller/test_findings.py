@@ -51,7 +51,7 @@ def changes():
 
 
 def ports(number, **changed):
-    bindings = {f"eni-{number}": Binding(3, mac_to_int(MACS[number]), f"tap{number}")}
+    bindings = {f"eni-{number}": Binding(3, mac_to_int(MACS[number]), name=f"tap{number}")}
     return replace(HostPorts(number + 1, "br-int", 1, 2, bindings), **changed)
 
 
@@ -157,12 +157,12 @@ PROBLEM = "bridge br-int has fail_mode standalone; to mend, which may empty its 
     ("host", "expected"),
     [
         (ports(0, interfaces={}), [("hv0", Kind.NO_PORT)]),
-        (ports(0, interfaces={"eni-0": Binding(3, 1, "tap0")}), [("hv0", Kind.WRONG_MAC)]),
+        (ports(0, interfaces={"eni-0": Binding(3, 1, name="tap0")}), [("hv0", Kind.WRONG_MAC)]),
         (ports(0, interfaces={**ports(0).interfaces, "eni-9": Binding(4, 1)}), [("hv0", Kind.NO_INTERFACE)]),
         (ports(0, problems=(PROBLEM,)), [("hv0", Kind.BRIDGE_SETTING)]),
         (ports(0, problems=("port x passes nothing",)), [("hv0", Kind.PORT_PROBLEM)]),
         (
-            ports(0, interfaces={**ports(0).interfaces, "eni-1": Binding(4, mac_to_int(MACS[1]), "tap9")}),
+            ports(0, interfaces={**ports(0).interfaces, "eni-1": Binding(4, mac_to_int(MACS[1]), name="tap9")}),
             [("hv0", Kind.WRONG_OFPORT), ("hv0", Kind.PLUGGED_TWICE)],
         ),
     ],

@@ -17,6 +17,7 @@ from flowrules.encode import HEADER, flow_add
 from flowrules.fields import EtherType
 from flowrules.flow import OWNER_TAG, flow, match
 from flowrules.live import compare
+from flowrules.meters import meter_add
 
 
 def some_flows(count):
@@ -216,9 +217,16 @@ def test_two_changes_at_once_keep_their_order(session):
     assert len(session.dump()) == 4_000
 
 
+def with_meters(session, flows):
+    """Give the switch the meters that the flows name; returns the flows by key."""
+    wanted = {flow.meter for flow in flows if flow.meter} - set(session.meters())
+    session.set_meters([meter_add(meter) for meter in wanted])
+    return {flow.key: flow for flow in flows}
+
+
 def test_live_flows_come_back_as_they_were_sent(session):
     """What the audit relies on: Open vSwitch gives every action of ours back as we wrote it."""
-    flows = {flow.key: flow for intent in example() for flow in compile_intent(intent)}
+    flows = with_meters(session, [flow for intent in example() for flow in compile_intent(intent)])
     session.apply([], [flow_add(flow) for flow in flows.values()])
     live = [flow for part in session.dump_live() for flow in part]
     assert compare(flows, live) == []
@@ -226,7 +234,7 @@ def test_live_flows_come_back_as_they_were_sent(session):
 
 
 def test_what_was_done_behind_our_back_is_named(session, private_ovs, bridge):
-    flows = {flow.key: flow for intent in example() for flow in compile_intent(intent)}
+    flows = with_meters(session, [flow for intent in example() for flow in compile_intent(intent)])
     session.apply([], [flow_add(flow) for flow in flows.values()])
 
     def ofctl(*words):
