@@ -152,6 +152,7 @@ PUBLIC, PRIVATE = ipv4_to_int("198.51.100.64"), "172.31.0.4"
         bytes(Ether() / IP(src="192.0.2.1", dst=PRIVATE) / UDP() / UDP_QUOTE),
         bytes(Ether(type=0x86DD) / IP(src="192.0.2.1", dst=PRIVATE) / ICMP(type=3) / UDP_QUOTE),
     ],
+    ids=lambda frame: f"{len(frame)} bytes",  # scapy draws some of the bytes anew each time
 )
 def test_what_is_no_sound_error_is_refused(frame):
     assert repair_inbound(frame, PUBLIC) is None
