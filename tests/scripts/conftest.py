@@ -67,6 +67,13 @@ class Program:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short name: a cloud's sockets lie in its state, and a socket's path has 108 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="up-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def name() -> Iterator[str]:
     """A name for a cloud; afterwards nothing of that name may be left, be it namespace, process or file."""
     name = f"s{secrets.token_hex(3)}"
