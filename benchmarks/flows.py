@@ -27,7 +27,12 @@ def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict
 
 def _ours(policy: Policy, ovn: Ovn) -> int:
     ovn.switch.vsctl("add-br", "ours", "--", "set", "Bridge", "ours", "datapath_type=netdev", "fail_mode=secure")
-    lines = "\n".join(flow_text(flow) for flow in our_flows(policy))
+    flows = our_flows(policy)
+    for meter in {flow.meter for flow in flows if flow.meter}:
+        band = f"band=type=drop,rate={meter.packets_per_second},burst_size={meter.burst}"
+        words = ["add-meter", "ours", f"meter={meter.id},pktps,burst,{band}"]
+        netns.run(["ovs-ofctl", "-OOpenFlow14", *words], env=ovn.switch.environment)
+    lines = "\n".join(flow_text(flow) for flow in flows)
     netns.run(
         ["ovs-ofctl", "-OOpenFlow14", "--bundle", "add-flows", "ours", "-"], feed=lines, env=ovn.switch.environment
     )
