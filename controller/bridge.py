@@ -368,7 +368,12 @@ class Bridge:
         gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
         session.flush_zone(*sorted(admitted))
         session.apply([encode_delete(item) for item in found.deletes], [flow_add(flow) for flow in found.adds])
-        session.flush_zone(*sorted(gone - admitted))
+        # A number that went from one port to another had traffic up to this moment, which may have brought back what
+        # was flushed before.
+        reused = {
+            zone for flow in found.adds if flow.key in (self._installed or {}) and (zone := _zone(flow)) is not None
+        }
+        session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
         self.bundles += 1
         LOG.info("host %s: %d flows added, %d deleted", self.host, len(found.adds), len(found.deletes))
