@@ -370,9 +370,8 @@ class Bridge:
         session.apply([encode_delete(item) for item in found.deletes], [flow_add(flow) for flow in found.adds])
         # A number that went from one port to another had traffic up to this moment, which may have brought back what
         # was flushed before.
-        reused = {
-            zone for flow in found.adds if flow.key in (self._installed or {}) and (zone := _zone(flow)) is not None
-        }
+        replaced = [flow for flow in found.adds if flow.key in (self._installed or {})]
+        reused = {zone for flow in replaced if (zone := _zone(flow)) is not None}
         session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
         self.bundles += 1
