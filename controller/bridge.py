@@ -7,8 +7,8 @@ difference as one bundle and takes the acknowledgement over into ``installed``.
 Goals: (1) nothing is sent before the store and the agent of the host have been heard; (2) after a reconnect or an
 unknown outcome the switch's own table is read and only the difference is sent, so an unchanged restart sends nothing;
 (3) an elastic IP comes only when its old host has let go (:mod:`controller.handover`); (4) a port's conntrack zone is
-flushed before the port is admitted and after it is gone, never while it stays; (5) a meter comes before the flows that
-name it and goes after them.
+flushed before a port is admitted, after it is gone or its number changed hands, never else; (5) a meter comes before
+the flows that name it and goes after them.
 
 Tension: (2) wants to trust the mirror, a switch may have restarted.  A restart loses the connection, and a new
 connection always begins with a reading.
