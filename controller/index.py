@@ -16,6 +16,7 @@ from econe_api.store.records import (
     GroupRecord,
     InterfaceRecord,
     PoolRecord,
+    PrefixListRecord,
     RuleRecord,
     SubnetRecord,
     VpcRecord,
@@ -32,7 +33,7 @@ class Place:
     ofport: int
 
 
-#: What rules refer to: a group id or a CIDR.  The two cannot be confused (``sg-...``, ``10.0.0.0/8``).
+#: What rules refer to: the id of a group or a prefix list, or a CIDR; never confused (``sg-``, ``pl-``, a slash).
 Remote = str
 
 
@@ -46,6 +47,7 @@ class Index:
     interfaces: dict[str, InterfaceRecord] = field(default_factory=dict)
     groups: dict[str, GroupRecord] = field(default_factory=dict)
     addresses: dict[str, AddressRecord] = field(default_factory=dict)
+    prefix_lists: dict[str, PrefixListRecord] = field(default_factory=dict)
     hosts: dict[str, HostPorts] = field(default_factory=dict)
     revocation: Revocation = Revocation.CUT
 
@@ -100,7 +102,7 @@ def has_ipv6(record: InterfaceRecord) -> bool:
 
 def remote_of(rule: RuleRecord) -> Remote:
     """What a rule refers to; the store guarantees that it is exactly one thing."""
-    remote = rule.cidr or rule.group
+    remote = rule.cidr or rule.group or rule.prefix_list
     if remote is None:
         raise ValueError(f"rule {rule.id} refers to nothing")
     return remote

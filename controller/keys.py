@@ -80,6 +80,15 @@ class PrefixKey:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryKey:
+    """An entry of a prefix list that rules of that direction refer to."""
+
+    prefix_list: str
+    cidr: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
 class ElasticKey:
     """An elastic IP, by its public address."""
 
@@ -97,5 +106,6 @@ Key = (
     | GroupKey
     | MemberKey
     | PrefixKey
+    | EntryKey
     | ElasticKey
 )

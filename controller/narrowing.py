@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.keys import Key
-from flowrules.intent import Direction, Group, GroupMembers, Intent, Member, Port
+from flowrules.intent import Direction, Group, Intent, Member, Port, Prefix, RemoteSet
 
 Changes = Mapping[Key, tuple[Intent | None, Intent | None]]
 
@@ -32,8 +32,8 @@ def concerned(changes: Changes, present: Iterable[Intent]) -> Concerned:
     """The ports that ``changes`` (old and new intent by name) concern; ``present`` are all intents of the bridge."""
     less: set[int] = set()
     more: set[int] = set()
-    lost: set[tuple[GroupMembers, Direction]] = set()
-    won: set[tuple[GroupMembers, Direction]] = set()
+    lost: set[tuple[RemoteSet, Direction]] = set()
+    won: set[tuple[RemoteSet, Direction]] = set()
     groups_less: set[int] = set()
     groups_more: set[int] = set()
     for old, new in changes.values():
@@ -45,7 +45,7 @@ def concerned(changes: Changes, present: Iterable[Intent]) -> Concerned:
         for one, other, groups, members in ((old, new, groups_less, lost), (new, old, groups_more, won)):
             if isinstance(one, Group) and one.rules - (other.rules if isinstance(other, Group) else frozenset()):
                 groups.add(one.number)
-            if isinstance(one, Member) and isinstance(one.remote, GroupMembers) and one != other:
+            if isinstance(one, Member) and not isinstance(one.remote, Prefix) and one != other:
                 members.add((one.remote, one.direction))
     if not (groups_less or groups_more or lost or won):
         return Concerned(frozenset(less), frozenset(more))
@@ -65,7 +65,7 @@ def _sources(port: Port) -> set[object]:
     }
 
 
-def _referring(members: set[tuple[GroupMembers, Direction]], intents: Iterable[Intent]) -> set[int]:
+def _referring(members: set[tuple[RemoteSet, Direction]], intents: Iterable[Intent]) -> set[int]:
     return {
         intent.number
         for intent in intents

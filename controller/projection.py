@@ -9,6 +9,7 @@ from controller.index import Index, Place, direction_of, remote_of
 from controller.keys import (
     BridgeKey,
     ElasticKey,
+    EntryKey,
     GatewayKey,
     GroupKey,
     Ipv6Key,
@@ -39,6 +40,7 @@ from flowrules.intent import (
     Peer,
     Port,
     Prefix,
+    PrefixList,
     Remote,
     RemoteSet,
     Rule,
@@ -169,6 +171,8 @@ def _rule(index: Index, record: RuleRecord) -> Rule | None:
         source = prefix(remote)
     elif remote in index.groups:
         source = GroupMembers(index.groups[remote].number)
+    elif remote in index.prefix_lists:
+        source = _prefix_list(index, remote)
     else:
         return None
     return Rule(record.protocol, record.from_port, record.to_port, source)
@@ -188,6 +192,20 @@ def _prefix(index: Index, host: str, key: PrefixKey) -> Intent | None:
     if remote in (ANYWHERE, ANYWHERE_IPV6) or not index.interested(host, key.direction, key.cidr):
         return None
     return Member(remote, remote, key.direction)
+
+
+def _prefix_list(index: Index, key: str) -> PrefixList:
+    record = index.prefix_lists[key]
+    return PrefixList(record.number, record.version)
+
+
+def _entry(index: Index, host: str, key: EntryKey) -> Intent | None:
+    record = index.prefix_lists.get(key.prefix_list)
+    if record is None or key.cidr not in record.entries:
+        return None
+    if not index.interested(host, key.direction, key.prefix_list):
+        return None
+    return Member(_prefix_list(index, key.prefix_list), prefix(key.cidr), key.direction)
 
 
 def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
@@ -224,5 +242,6 @@ _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     GroupKey: _group,
     MemberKey: _member,
     PrefixKey: _prefix,
+    EntryKey: _entry,
     ElasticKey: _elastic,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from controller.index import Index, remote_of
-from controller.keys import GroupKey, Key, MemberKey, PrefixKey
+from controller.keys import EntryKey, GroupKey, Key, MemberKey, PrefixKey
 from controller.trace_text import Step
 from controller.words import group_words, interface_words, rule_words, service_words
 from econe_api.store.records import InterfaceRecord, RuleRecord
@@ -80,6 +80,8 @@ def allowing(index: Index, steps: Sequence[Step], owners: Mapping[int, Key], ser
             remotes = (owner.group,)
         elif isinstance(owner, PrefixKey):
             remotes = (owner.cidr,)
+        elif isinstance(owner, EntryKey):
+            remotes = (owner.prefix_list,)
         record = index.groups.get(group.group) if group and remotes else None
         if group is None or record is None:
             continue

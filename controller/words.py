@@ -9,6 +9,7 @@ from controller.index import Index
 from controller.keys import (
     BridgeKey,
     ElasticKey,
+    EntryKey,
     GatewayKey,
     GroupKey,
     Key,
@@ -58,7 +59,7 @@ def service_words(protocol: int, first: int | None, second: int | None) -> str:
 
 def rule_words(index: Index, rule: RuleRecord) -> str:
     """``tcp 80 from 0.0.0.0/0``."""
-    remote = group_words(index, rule.group) if rule.group else rule.cidr
+    remote = group_words(index, rule.group) if rule.group else rule.cidr or rule.prefix_list
     way = "to" if rule.egress else "from"
     return f"{service_words(rule.protocol, rule.from_port, rule.to_port)} {way} {remote}"
 
@@ -78,7 +79,7 @@ def key_objects(key: Key | None) -> tuple[str, ...]:
     return tuple(str(getattr(key, name)) for name in _IDS if hasattr(key, name))
 
 
-_IDS = ("group", "interface", "public_ip", "subnet", "vpc", "cidr")
+_IDS = ("group", "interface", "public_ip", "subnet", "vpc", "prefix_list", "cidr")
 
 _KEYS: dict[type, Callable[[Index, Any], str]] = {
     BridgeKey: lambda index, key: "the pipeline itself",
@@ -91,5 +92,6 @@ _KEYS: dict[type, Callable[[Index, Any], str]] = {
         f"{interface_words(index, key.interface)} as a member of {group_words(index, key.group)}"
     ),
     PrefixKey: lambda index, key: f"{key.cidr} as {'source' if key.direction.value == 'ingress' else 'destination'}",
+    EntryKey: lambda index, key: f"{key.cidr} as an entry of {key.prefix_list}",
     ElasticKey: lambda index, key: f"elastic IP {key.public_ip}",
 }

@@ -16,6 +16,7 @@ from controller.index import Index, Place, Remote, has_ipv6, references
 from controller.keys import (
     BridgeKey,
     ElasticKey,
+    EntryKey,
     GatewayKey,
     GroupKey,
     Ipv6Key,
@@ -35,6 +36,7 @@ from econe_api.store.records import (
     InterfaceRecord,
     Kind,
     PoolRecord,
+    PrefixListRecord,
     SubnetRecord,
     VpcRecord,
 )
@@ -57,6 +59,7 @@ class World:
             Kind.VPC: self._set_vpc,
             Kind.SUBNET: self._set_subnet,
             Kind.POOL: self._set_pool,
+            Kind.PREFIX_LIST: self._set_prefix_list,
             Kind.INTERFACE: self._set_interface,
             Kind.GROUP: self._set_group,
             Kind.ADDRESS: self._set_address,
@@ -134,6 +137,9 @@ class World:
         if "/" in remote:
             yield PrefixKey(remote, direction)
             return
+        record = self.index.prefix_lists.get(remote)
+        if record is not None:
+            yield from (EntryKey(remote, cidr, direction) for cidr in record.entries)
         for interface in self.index.members[remote]:
             for address in self.index.interfaces[interface].addresses:
                 yield MemberKey(remote, interface, address, direction)
@@ -186,6 +192,7 @@ class World:
             (Kind.ADDRESS, index.addresses),
             (Kind.INTERFACE, index.interfaces),
             (Kind.GROUP, index.groups),
+            (Kind.PREFIX_LIST, index.prefix_lists),
             (Kind.SUBNET, index.subnets),
             (Kind.VPC, index.vpcs),
             (Kind.POOL, index.pools),
@@ -276,6 +283,18 @@ class World:
         for public_ip in self.index.addresses_in[key]:
             self._mark_elastic(self.index.addresses.get(public_ip))
 
+    def _set_prefix_list(self, key: str, record: PrefixListRecord | None) -> None:
+        """Only the entries that came or went; rules name the list by its number, which stays."""
+        old = self.index.prefix_lists.get(key)
+        _put(self.index.prefix_lists, key, record)
+        same = old is not None and record is not None and _name(old) == _name(record)
+        before, after = (frozenset(one.entries if one else ()) for one in (old, record))
+        moved = before ^ after if same else before | after
+        for direction in Direction:
+            for referrer in self.index.referrers.get((direction, key), ()):
+                keys: list[Key] = [EntryKey(key, cidr, direction) for cidr in moved]
+                self._mark(self._group_audience(referrer), keys if same else [*keys, GroupKey(referrer, direction)])
+
     def _set_group(self, key: str, record: GroupRecord | None) -> None:
         old = self.index.groups.get(key)
         hosts = self._group_audience(key)
@@ -325,6 +344,11 @@ def _audience(present: Counter[str], was: dict[str, bool]) -> set[str]:
 def _wiring(ports: HostPorts) -> tuple[object, ...]:
     """What the ways to and from a host depend on."""
     return ports.uplink, ports.fabric, ports.mode, ports.tunnel_ip
+
+
+def _name(record: PrefixListRecord) -> tuple[int, int]:
+    """What the rules that refer to a list are compiled to."""
+    return record.number, record.version
 
 
 def _put(records: dict[str, Any], key: str, record: Any) -> None:

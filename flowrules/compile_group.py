@@ -10,13 +10,24 @@ from flowrules.actions import Action, Load, Resubmit
 from flowrules.cells import Cell, Remotes, cells
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, Match, flow, match
-from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, Direction, Group, GroupMembers, Member, RemoteSet, Rule
+from flowrules.intent import (
+    ANYWHERE,
+    ANYWHERE_IPV6,
+    Direction,
+    Group,
+    GroupMembers,
+    Member,
+    PrefixList,
+    RemoteSet,
+    Rule,
+)
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 _GROUP_KIND = 0
 _PREFIX_KIND = 1
 _IPV6_KIND = 2
+_LIST_KIND = 3
 _IPV6_HASH_BITS = 60
 _PORT_FIELDS = {IpProtocol.TCP: f.TCP_DST, IpProtocol.UDP: f.UDP_DST}
 _TYPE_FIELDS = {
@@ -28,13 +39,15 @@ _TYPE_FIELDS = {
 def remote_set_id(remote: RemoteSet) -> int:
     """The 64 bits that name a remote set in the pipeline.
 
-    They say what the set *is* (bits 63-62 the kind; then a group's number, or a prefix's length and address), so that
-    equal policy gives equal flows however it came about, and no two sets can be mistaken for one another.  An IPv6
-    prefix does not fit: 60 bits of its BLAKE2b stand for it.  Of a million prefixes two meet in one of two million
-    clouds.
+    They say what the set *is*: bits 63-62 the kind; then the number of a group, or of a prefix list with bit 32 set for
+    IPv6, or a prefix's length and address.  So equal policy gives equal flows however it came about, and no two sets
+    can be mistaken for one another.  An IPv6 prefix does not fit: 60 bits of its BLAKE2b stand for it.  Of a million
+    prefixes two meet in one of two million clouds.
     """
     if isinstance(remote, GroupMembers):
         return _GROUP_KIND << 62 | remote.group
+    if isinstance(remote, PrefixList):
+        return _LIST_KIND << 62 | (remote.version == 6) << 32 | remote.number
     if remote.version == 6:
         digest = blake2b(remote.address.to_bytes(16, "big") + bytes([remote.length]), digest_size=8).digest()
         return _IPV6_KIND << 62 | int.from_bytes(digest, "big") >> (64 - _IPV6_HASH_BITS)

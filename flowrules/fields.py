@@ -161,7 +161,7 @@ PIPELINE_STATE: tuple[tuple[str, Subfield, str], ...] = (
     ("SOURCE_PORT", SOURCE_PORT, "ofport and conntrack zone of the local source port; 0 = from outside this host"),
     ("DESTINATION_PORT", DESTINATION_PORT, "ofport and conntrack zone of the local destination port; 0 = not known"),
     ("GROUP", GROUP, "security group being looked up"),
-    ("REMOTE_SET", REMOTE_SET, "remote set being looked up: a group, a CIDR"),
+    ("REMOTE_SET", REMOTE_SET, "remote set being looked up: a group, a CIDR, a prefix list"),
     ("VERDICT", VERDICT, "1 = a rule of a group allows the packet"),
     ("VIA_ELASTIC_IP", VIA_ELASTIC_IP, "1 = was sent to an elastic IP of this host"),
     ("FROM_FABRIC", FROM_FABRIC, "1 = came from the fabric between hypervisors"),

@@ -41,7 +41,15 @@ class GroupMembers:
     group: int
 
 
-RemoteSet = Prefix | GroupMembers
+@dataclass(frozen=True, slots=True, order=True)
+class PrefixList:
+    """The entries of the prefix list with this number, all of IP ``version`` 4 or 6, as a remote set."""
+
+    number: int
+    version: int = 4
+
+
+RemoteSet = Prefix | GroupMembers | PrefixList
 
 #: "Anyone": needs no lookup.
 ANYWHERE = Prefix(0, 0)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flowrules.fields import IpProtocol
-from flowrules.intent import Direction, Group, GroupMembers, Member, Port, Prefix, RemoteSet, Rule
+from flowrules.intent import Direction, Group, Member, Port, Prefix, RemoteSet, Rule
 
 _WITH_PORTS = frozenset({IpProtocol.TCP, IpProtocol.UDP})
 
@@ -58,7 +58,7 @@ def policy(groups: Iterable[Group], members: Iterable[Member]) -> Policy:
     """The policy that these intents make."""
     sets: dict[tuple[RemoteSet, Direction], set[Prefix]] = {}
     for member in members:
-        if isinstance(member.remote, GroupMembers):
+        if not isinstance(member.remote, Prefix):
             sets.setdefault((member.remote, member.direction), set()).add(member.prefix)
     return Policy(
         {(group.number, group.direction): group.rules for group in groups},

@@ -20,6 +20,7 @@ from econe_api.store.records import (
     AddressRecord,
     GroupRecord,
     InterfaceRecord,
+    PrefixListRecord,
     Record,
     RuleRecord,
     SubnetRecord,
@@ -32,7 +33,7 @@ OUTSIDE = "outside"
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 _ICMP_ERRORS = (3, 4, 5, 11, 12)
 _ANY = -1
-_Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord)
+_Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord, PrefixListRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,9 @@ def _allowed(
 def _means(state: State, rule: RuleRecord, peer: str, *, private: bool) -> bool:
     if rule.cidr is not None:
         return ip_address(peer) in ip_network(rule.cidr)  # never across versions
+    if rule.prefix_list is not None:
+        listed = (one for one in state.all(PrefixListRecord) if one.id == rule.prefix_list)
+        return any(ip_address(peer) in ip_network(cidr) for one in listed for cidr in one.entries)
     return private and any(
         rule.group in member.groups and peer in member.addresses for member in state.all(InterfaceRecord)
     )

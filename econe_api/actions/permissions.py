@@ -179,7 +179,7 @@ def parse(permissions: Iterable[Mapping[str, Any]]) -> list[AskedRule]:
         sources = list(_sources(permission))
         if not sources:
             raise no_source()
-        rules += [AskedRule(protocol, first, last, kind, source, _description(text)) for kind, source, text in sources]
+        rules += [AskedRule(protocol, first, last, kind, source, description(text)) for kind, source, text in sources]
     return rules
 
 
@@ -205,7 +205,13 @@ def _sources(permission: Mapping[str, Any]) -> Iterator[tuple[SourceKind, str | 
         yield SourceKind.GROUP, reference, item.get("Description")
 
 
-def _description(text: str | None) -> str | None:
+def description(text: str | None) -> str | None:
+    """A rule's description as it is kept, None = it has none.
+
+    Raises:
+        Ec2Error: InvalidParameterValue.
+
+    """
     if text and not _DESCRIPTION.fullmatch(text):
         raise Ec2Error(
             "InvalidParameterValue",

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from econe_api.actions import group_lookup, permissions
+from econe_api.actions import group_lookup, permissions, prefix_list_rows
 from econe_api.actions.parameters import given
 from econe_api.actions.permissions import AskedRule, GroupReference, Permission, SourceKind
 from econe_api.call import Params
@@ -73,8 +73,6 @@ def refuse_unenforced(rules: Sequence[AskedRule], *, ipv6: bool) -> None:
     for rule in rules:
         if not ipv6 and (rule.kind is SourceKind.CIDR6 or rule.protocol == permissions.ICMPV6):
             raise Ec2Error("UnsupportedOperation", "IPv6 rules are not supported by this cloud")
-        if rule.kind is SourceKind.PREFIX_LIST:
-            raise Ec2Error("UnsupportedOperation", "Prefix lists are not supported by this cloud")
         if (rule.kind, rule.protocol) in _CONTRADICTIONS:
             name = permissions.protocol_name(rule.protocol)
             raise Ec2Error("InvalidParameterValue", f"Invalid value '{rule.source}' for {rule.kind} with {name}.")
@@ -85,16 +83,31 @@ def resolve(txn: Transaction, rules: Sequence[AskedRule], group: Row[Any]) -> li
 
     Raises:
         Ec2Error: InvalidGroup.NotFound (also for a group of another account or VPC), InvalidGroupId.Malformed,
-            InvalidParameterValue, UnsupportedOperation (a VPC peering).
+            InvalidPrefixListId.Malformed, InvalidPrefixListID.NotFound, InvalidParameterValue, UnsupportedOperation (a
+            VPC peering, a prefix list of IPv6 where there is none).
 
     """
     references = [rule.source for rule in rules if isinstance(rule.source, GroupReference)]
     _refuse_foreign(txn, references)
+    _check_lists(txn, rules)
     known = _known(txn, references, group)
     return [
         rule.permission(known[_named(rule.source)] if isinstance(rule.source, GroupReference) else None)
         for rule in rules
     ]
+
+
+def _check_lists(txn: Transaction, rules: Sequence[AskedRule]) -> None:
+    """The prefix lists named are there, and of the IP version that their rules speak of."""
+    asked = [(str(rule.source), rule.protocol) for rule in rules if rule.kind is SourceKind.PREFIX_LIST]
+    lists = prefix_list_rows.named(txn, [key for key, _ in asked]) if asked else {}
+    for key, protocol in asked:
+        family = lists[key].family
+        if family == "IPv6" and not txn.config.ipv6:
+            raise Ec2Error("UnsupportedOperation", "IPv6 rules are not supported by this cloud")
+        if protocol == (permissions.ICMPV6 if family == "IPv4" else permissions.ICMP):
+            name = permissions.protocol_name(protocol)
+            raise Ec2Error("InvalidParameterValue", f"Invalid value '{key}' for prefixListId with {name}.")
 
 
 def _refuse_foreign(txn: Transaction, references: Sequence[GroupReference]) -> None:

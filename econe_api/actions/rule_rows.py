@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, select
 from econe_api.actions import tag_rows
 from econe_api.actions.permissions import Permission, SourceKind, protocol_name
 from econe_api.actions.tag_rows import Tags
+from econe_api.errors import Ec2Error
 from econe_api.store.schema import rules
 from econe_api.store.transaction import Transaction
 
@@ -32,7 +33,7 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Rule]:
 
 
 def row(rule: Rule) -> dict[str, Any]:
-    """What to insert for a rule.  Only prefixes and groups can be stored."""
+    """What to insert for a rule."""
     permission = rule.permission
     return {
         "id": rule.id,
@@ -43,15 +44,28 @@ def row(rule: Rule) -> dict[str, Any]:
         "to_port": permission.to_port,
         "cidr": permission.source if permission.kind in {SourceKind.CIDR, SourceKind.CIDR6} else None,
         "referenced_group": permission.source if permission.kind is SourceKind.GROUP else None,
+        "prefix_list": permission.source if permission.kind is SourceKind.PREFIX_LIST else None,
         "description": rule.description,
     }
 
 
+def not_found(rule: str) -> Ec2Error:
+    """The error for a rule id that is not there, or not the caller's."""
+    return Ec2Error("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule}' does not exist")
+
+
+def no_such_permission() -> Ec2Error:
+    """The error for a permission that no rule of the group gives."""
+    return Ec2Error("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+
+
 def _rule(found: Row[Any]) -> Rule:
-    kind = SourceKind.GROUP
     if found.cidr is not None:
-        kind = SourceKind.CIDR6 if ":" in found.cidr else SourceKind.CIDR
-    source = found.referenced_group if found.cidr is None else found.cidr
+        kind, source = (SourceKind.CIDR6 if ":" in found.cidr else SourceKind.CIDR), found.cidr
+    elif found.prefix_list is not None:
+        kind, source = SourceKind.PREFIX_LIST, found.prefix_list
+    else:
+        kind, source = SourceKind.GROUP, found.referenced_group
     permission = Permission(found.protocol, found.from_port, found.to_port, kind, source)
     return Rule(found.id, found.group, found.egress, permission, found.description)
 
@@ -115,6 +129,8 @@ def _flat(rule: Rule) -> dict[str, Any]:
         shape["CidrIpv4"] = rule.permission.source
     if rule.permission.kind is SourceKind.CIDR6:
         shape["CidrIpv6"] = rule.permission.source
+    if rule.permission.kind is SourceKind.PREFIX_LIST:
+        shape["PrefixListId"] = rule.permission.source
     if rule.description:
         shape["Description"] = rule.description
     return shape

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
 
-from econe_api.actions import group_lookup, identifiers, pagination, permissions, rule_request, rule_rows, tag_rows
+from econe_api.actions import (
+    group_lookup,
+    identifiers,
+    pagination,
+    permissions,
+    rule_limits,
+    rule_request,
+    rule_rows,
+    tag_rows,
+)
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.parameters import given
-from econe_api.actions.permissions import SourceKind
 from econe_api.actions.rule_rows import Rule
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
-from econe_api.store.quotas import INBOUND_RULES, OUTBOUND_RULES
 from econe_api.store.records import Kind
 from econe_api.store.schema import groups, rules
 from econe_api.store.transaction import Transaction
@@ -71,7 +77,7 @@ def _present(txn: Transaction, wanted: Sequence[str]) -> set[str]:
 def _refuse_absent(wanted: Sequence[str], present: set[str]) -> None:
     for rule in wanted:
         if rule not in present:
-            raise Ec2Error("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule}' does not exist")
+            raise rule_rows.not_found(rule)
 
 
 def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
@@ -82,11 +88,7 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     meant = rule_request.resolve(txn, asked, group)
     present = rule_rows.load(txn, rules.c.group == group.id, rules.c.egress == egress)
     after = permissions.added(frozenset(rule.permission for rule in present), meant)
-    if _most_of_one_version(after) > txn.quota(OUTBOUND_RULES if egress else INBOUND_RULES):
-        raise Ec2Error(
-            "RulesPerSecurityGroupLimitExceeded",
-            "The maximum number of rules per security group has been reached.",
-        )
+    rule_limits.check(txn, after, egress=egress)
     new = [
         Rule(txn.new_id("sgr"), group.id, egress, permission, rule.description)
         for permission, rule in zip(meant, asked, strict=True)
@@ -96,13 +98,6 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     txn.touch(Kind.GROUP, group.id)
     shown = [rule_rows.security_group_rule(rule, tags, txn.account, txn.config.region) for rule in new]
     return {"Return": True, "SecurityGroupRules": shown}
-
-
-def _most_of_one_version(found: Iterable[permissions.Permission]) -> int:
-    """IPv4 and IPv6 rules count apart; what is not a prefix counts as one of each."""
-    kinds = Counter(permission.kind for permission in found)
-    both = kinds.total() - kinds[SourceKind.CIDR] - kinds[SourceKind.CIDR6]
-    return both + max(kinds[SourceKind.CIDR], kinds[SourceKind.CIDR6])
 
 
 def _revoke(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
@@ -142,5 +137,5 @@ def _by_permission(
     permissions.refuse_repeats(meant)
     left, unknown = permissions.removed(frozenset(rule.permission for rule in present), meant)
     if unknown and not group.in_default_vpc:
-        raise Ec2Error("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+        raise rule_rows.no_such_permission()
     return [rule for rule in present if rule.permission not in left], unknown

@@ -9,12 +9,14 @@ from types import MappingProxyType
 
 from sqlalchemy import ColumnElement, Connection, Select, select, true
 
+from econe_api.store.prefix_list_tables import prefix_list_entries, prefix_lists
 from econe_api.store.records import (
     AddressRecord,
     GroupRecord,
     InterfaceRecord,
     Kind,
     PoolRecord,
+    PrefixListRecord,
     Record,
     RuleRecord,
     SubnetRecord,
@@ -62,6 +64,18 @@ def _pools(connection: Connection, only: Keys) -> Found:
         yield row.name, PoolRecord(row.name, cidr=row.cidr, gateway=row.gateway, gateway_mac=row.gateway_mac)
 
 
+def _prefix_lists(connection: Connection, only: Keys) -> Found:
+    present: defaultdict[str, list[str]] = defaultdict(list)
+    entry = prefix_list_entries.c
+    query = select(entry.prefix_list, entry.cidr).where(entry.until.is_(None), _within(entry.prefix_list, only))
+    for row in connection.execute(query.order_by(entry.prefix_list, entry.cidr)):
+        present[row.prefix_list].append(row.cidr)
+    wanted = select(prefix_lists).where(_within(prefix_lists.c.id, only)).order_by(prefix_lists.c.id)
+    for row in connection.execute(wanted):
+        version = 4 if row.family == "IPv4" else 6
+        yield row.id, PrefixListRecord(row.id, row.number, version, tuple(present[row.id]))
+
+
 def _groups(connection: Connection, only: Keys) -> Found:
     contents: defaultdict[str, list[RuleRecord]] = defaultdict(list)
     for row in connection.execute(select(rules).where(_within(rules.c.group, only)).order_by(rules.c.id)):
@@ -74,6 +88,7 @@ def _groups(connection: Connection, only: Keys) -> Found:
                 to_port=row.to_port,
                 cidr=row.cidr,
                 group=row.referenced_group,
+                prefix_list=row.prefix_list,
             )
         )
     for row in connection.execute(select(groups).where(_within(groups.c.id, only)).order_by(groups.c.id)):
@@ -122,6 +137,7 @@ READERS: Mapping[Kind, Callable[[Connection, Keys], Found]] = MappingProxyType(
         Kind.VPC: _vpcs,
         Kind.SUBNET: _subnets,
         Kind.POOL: _pools,
+        Kind.PREFIX_LIST: _prefix_lists,
         Kind.GROUP: _groups,
         Kind.INTERFACE: _interfaces,
         Kind.ADDRESS: _addresses,

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     VPC = "vpc"
     SUBNET = "subnet"
     POOL = "pool"
+    PREFIX_LIST = "prefix-list"
     INTERFACE = "interface"
     GROUP = "group"
     ADDRESS = "address"
@@ -78,8 +79,18 @@ class InterfaceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixListRecord:
+    """A managed prefix list with its prefixes, all of IP ``version``, in order; ``number`` names it in the pipeline."""
+
+    id: str
+    number: int
+    version: int
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleRecord:
-    """One rule of a group; exactly one of ``cidr`` and ``group`` is set.
+    """One rule of a group; exactly one of ``cidr``, ``group`` and ``prefix_list`` is set.
 
     For ICMP ``from_port`` is the type and ``to_port`` the code, -1 = any.  Without ports both are None.
     """
@@ -91,6 +102,7 @@ class RuleRecord:
     to_port: int | None
     cidr: str | None
     group: str | None
+    prefix_list: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ class AddressRecord:
     private_ip: str
 
 
-Record = VpcRecord | SubnetRecord | PoolRecord | InterfaceRecord | GroupRecord | AddressRecord
+Record = VpcRecord | SubnetRecord | PoolRecord | PrefixListRecord | InterfaceRecord | GroupRecord | AddressRecord
 
 
 @dataclass(frozen=True, slots=True)

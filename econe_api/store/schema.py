@@ -186,6 +186,7 @@ rules = Table(
     Column("to_port", Integer),
     Column("cidr", String(43)),
     Column("referenced_group", ForeignKey("groups.id"), index=True),
+    Column("prefix_list", String(32), index=True),  # one of an account, or one that the cloud itself provides
     Column("description", String(255)),
 )
 

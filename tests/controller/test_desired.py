@@ -17,6 +17,7 @@ from econe_api.store.records import (
     InterfaceRecord,
     Kind,
     PoolRecord,
+    PrefixListRecord,
     RuleRecord,
     SubnetRecord,
     VpcRecord,
@@ -113,6 +114,21 @@ def test_a_rule(cloud):
     cost = cloud.batch(Change(Kind.GROUP, group.id, group))
     assert {host: (compiled, flows) for host, (_, compiled, flows) in cost.items()} == dict.fromkeys(HOSTS, (1, 2))
     assert cloud.batch(Change(Kind.GROUP, "sg-web", replace(group, id="sg-web", number=2, rules=()))) == {}
+
+
+def test_an_entry_of_a_prefix_list(cloud):
+    """One flow on the hosts whose rules refer to the list, nothing else anywhere."""
+    office = PrefixListRecord("pl-1", 1, 4, ("198.51.100.0/24", "203.0.113.0/24"))
+    assert cloud.batch(Change(Kind.PREFIX_LIST, office.id, office)) == {}
+    named = RuleRecord("sgr-4", False, 6, 22, 22, None, None, office.id)
+    group = GroupRecord("sg-web", 2, "vpc-1", "web", (WEB, named))
+    assert cloud.batch(Change(Kind.GROUP, group.id, group)) == {}
+    cost = cloud.batch(Change(Kind.INTERFACE, "eni-0005", interface(5, "sg-default", "sg-web")))
+    assert [host for host, (_, compiled, _) in cost.items() if compiled] == ["hv01"]
+    grown = replace(office, entries=(*office.entries, "192.0.2.0/24"))
+    assert cloud.batch(Change(Kind.PREFIX_LIST, office.id, grown)) == {"hv01": (1, 1, 1)}
+    assert cloud.batch(Change(Kind.PREFIX_LIST, office.id, replace(grown, entries=()))) == {"hv01": (3, 0, 3)}
+    assert cloud.batch(Change(Kind.PREFIX_LIST, office.id, replace(office, entries=()))) == {}
 
 
 def test_a_member_joins(cloud):

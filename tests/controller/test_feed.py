@@ -28,6 +28,7 @@ RECORDS = {
     Kind.VPC: records.VpcRecord,
     Kind.SUBNET: records.SubnetRecord,
     Kind.POOL: records.PoolRecord,
+    Kind.PREFIX_LIST: records.PrefixListRecord,
     Kind.INTERFACE: records.InterfaceRecord,
     Kind.GROUP: records.GroupRecord,
     Kind.ADDRESS: records.AddressRecord,

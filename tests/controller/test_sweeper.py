@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.conntrack_dump import read_connections
-from controller.keys import GroupKey, MemberKey, PortKey
+from controller.keys import EntryKey, GroupKey, MemberKey, PortKey
 from controller.narrowing import concerned, every_port
 from controller.sweeper import marks_of
-from flowrules.intent import Direction, Group, GroupMembers, Member, Port, Prefix, Rule
+from flowrules.intent import Direction, Group, GroupMembers, Member, Port, Prefix, PrefixList, Rule
 from flowrules.judge import Connection, policy
 
 LINES = """\
@@ -40,7 +40,7 @@ def test_whatever_a_switch_says_it_is_read_or_passed_over(text):
 
 
 ADDRESSES = (0x0A000001, 0x0A000002, 0x0A000003)
-remotes = st.sampled_from([Prefix(0, 0), Prefix(0x0A000002, 32), GroupMembers(1), GroupMembers(2)])
+remotes = st.sampled_from([Prefix(0, 0), Prefix(0x0A000002, 32), GroupMembers(1), GroupMembers(2), PrefixList(1)])
 rules = st.builds(Rule, st.sampled_from([-1, 17, 47]), st.none(), st.none(), remotes)
 
 
@@ -59,6 +59,10 @@ def bridges(draw):
             for address in draw(st.sets(st.sampled_from(ADDRESSES))):
                 key = MemberKey(f"sg-{number}", "eni", str(address), direction)
                 found[key] = Member(GroupMembers(number), Prefix(address, 32), direction)
+    for direction in Direction:
+        for address in draw(st.sets(st.sampled_from(ADDRESSES))):
+            key = EntryKey("pl-1", f"{address}/32", direction)
+            found[key] = Member(PrefixList(1), Prefix(address, 32), direction)
     return found
 
 

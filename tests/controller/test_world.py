@@ -19,6 +19,7 @@ from econe_api.store.records import (
     InterfaceRecord,
     Kind,
     PoolRecord,
+    PrefixListRecord,
     RuleRecord,
     SubnetRecord,
     VpcRecord,
@@ -37,11 +38,12 @@ INTERFACES = tuple(f"eni-{number}" for number in range(6))
 PUBLIC = tuple(f"203.0.113.{number}" for number in (10, 11, 12))
 POOLS = ("public", "other")
 CIDRS = ("0.0.0.0/0", "10.0.0.0/16", "fd00:10::/32")
+LISTS = {"pl-4": ("0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24"), "pl-6": ("::/0", "fd00:10::/32")}
 OFPORTS = (10, 11, 12)
 #: Revision of the worlds that are built at once.
 SCRATCH = -1
 #: Dependants come first when things go and last when they come.
-ORDER = (Kind.VPC, Kind.SUBNET, Kind.POOL, Kind.GROUP, Kind.INTERFACE, Kind.ADDRESS)
+ORDER = (Kind.VPC, Kind.SUBNET, Kind.POOL, Kind.PREFIX_LIST, Kind.GROUP, Kind.INTERFACE, Kind.ADDRESS)
 
 services = st.sampled_from([(-1, None, None), (6, 80, 80), (6, 22, 443), (17, 53, 53), (1, 8, -1), (58, 128, -1)])
 
@@ -101,6 +103,8 @@ class Histories(RuleBasedStateMachine):
             self.subnet(key, there=True, gateway=1)
         for key in POOLS:
             self.pool(key, "02:00:00:00:00:fe")
+        for key, entries in LISTS.items():
+            self.prefix_list(key, list(entries), renumbered=False)
         for key, vpc in GROUPS.items():
             others = [group for group, other in GROUPS.items() if other == vpc]
             service = (6, 80, 80)
@@ -155,6 +159,22 @@ class Histories(RuleBasedStateMachine):
             mac = f"02:00:00:00:{2 if other_mac else 1:02x}:{INTERFACES.index(key):02x}"
             self.put(Kind.INTERFACE, key, InterfaceRecord(key, None, vpc, subnet, mac, free, groups))
 
+    @rule(
+        key=st.sampled_from(sorted(LISTS)),
+        chosen=st.none() | st.sets(st.integers(0, 2)),
+        renumbered=st.booleans(),
+    )
+    def entries(self, key, chosen, renumbered):
+        here = [cidr for number, cidr in enumerate(LISTS[key]) if number in (chosen or ())]
+        self.prefix_list(key, None if chosen is None else here, renumbered)
+
+    def prefix_list(self, key, entries, renumbered):
+        number, version = (101 if renumbered else 1), int(key[-1])
+        record = None
+        if entries is not None:
+            record = PrefixListRecord(key, number + version, version, tuple(sorted(entries)))
+        self.put(Kind.PREFIX_LIST, key, record)
+
     @rule(key=st.sampled_from(INTERFACES))
     def interface_gone(self, key):
         self.put(Kind.INTERFACE, key, None)
@@ -162,7 +182,9 @@ class Histories(RuleBasedStateMachine):
     @rule(
         key=st.sampled_from(sorted(GROUPS)),
         rules=st.none()
-        | st.lists(st.tuples(st.booleans(), services, st.sampled_from([*CIDRS, *GROUPS])), max_size=4, unique=True),
+        | st.lists(
+            st.tuples(st.booleans(), services, st.sampled_from([*CIDRS, *GROUPS, *LISTS])), max_size=4, unique=True
+        ),
         renumbered=st.booleans(),
     )
     def group(self, key, rules, renumbered):
@@ -172,9 +194,10 @@ class Histories(RuleBasedStateMachine):
         number = 10 + sorted(GROUPS).index(key) + (100 if renumbered else 0)
         records = []
         for egress, service, remote in rules:
-            cidr, group = (remote, None) if "/" in remote else (None, remote)
+            cidr = remote if "/" in remote else None
+            group, listed = (remote if remote in known else None for known in (GROUPS, LISTS))
             if group is None or GROUPS[group] == GROUPS[key]:
-                records.append(RuleRecord(f"sgr-{len(records)}", egress, *service, cidr, group))
+                records.append(RuleRecord(f"sgr-{len(records)}", egress, *service, cidr, group, listed))
         self.put(Kind.GROUP, key, GroupRecord(key, number, GROUPS[key], key, tuple(records)))
 
     @rule(
@@ -291,12 +314,19 @@ def test_histories():
 
 def one_change_of_each_kind(machine):
     """A history of its own: what every mark is for happens at least once, and the bridges are compared after it."""
-    everyone = [(False, (17, 53, 53), "10.0.0.0/16"), (True, (-1, None, None), "0.0.0.0/0")]
+    everyone = [
+        (False, (17, 53, 53), "10.0.0.0/16"),
+        (True, (-1, None, None), "0.0.0.0/0"),
+        (False, (6, 443, 443), "pl-4"),
+        (True, (58, 128, -1), "pl-6"),
+    ]
     changes = [
         *(lambda key=key: machine.vpc(key, 0) for key in VPCS),
         *(lambda key=key: machine.pool(key, "02:00:00:00:00:ff") for key in POOLS),
         *(lambda key=key: machine.group(key, [*everyone, (False, (6, 80, 80), key)], False) for key in GROUPS),
         *(lambda key=key: machine.group(key, [*everyone, (False, (6, 80, 80), key)], True) for key in GROUPS),
+        *(lambda key=key: machine.prefix_list(key, LISTS[key][1:], False) for key in LISTS),
+        *(lambda key=key: machine.prefix_list(key, LISTS[key][:2], True) for key in LISTS),
         *(lambda key=key: _joins_all_groups(machine, key) for key in INTERFACES),
         *(lambda n=n, key=key: machine.address(key, "other", (INTERFACES[-1 - n], 0)) for n, key in enumerate(PUBLIC)),
         *(lambda n=n: machine.agent(HOSTS[n], INTERFACES[n::3], OFPORTS, False, 3, 4) for n in range(len(HOSTS))),
@@ -337,6 +367,20 @@ def test_a_forgotten_mark_is_found(monkeypatch, mark):
         return original(world, *arguments) if world.revision == SCRATCH else ()
 
     monkeypatch.setattr(World, mark, careless)
+    with pytest.raises(AssertionError):
+        one_change_of_each_kind(machine)
+
+
+def test_a_forgotten_entry_is_found(monkeypatch):
+    """The same for the entries of prefix lists."""
+    machine = Histories()
+    machine.a_busy_cloud(random.Random(1))
+
+    def careless(world, key, record):
+        world.index.prefix_lists[key] = record
+
+    monkeypatch.setattr(World, "_set_prefix_list", careless)
+    machine.world._setters[Kind.PREFIX_LIST] = lambda key, record: careless(machine.world, key, record)
     with pytest.raises(AssertionError):
         one_change_of_each_kind(machine)
 

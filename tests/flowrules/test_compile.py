@@ -20,6 +20,7 @@ from flowrules.intent import (
     Network,
     Port,
     Prefix,
+    PrefixList,
     Remote,
     Revocation,
     Rule,
@@ -235,6 +236,24 @@ def test_both_directions_are_mirrors():
     ]
     assert ingress == mirror
     assert len(egress) > 10
+
+
+def test_a_prefix_list_is_one_remote_set():
+    """Rules name the list, its entries are flows of their own; a list of IPv6 is nothing to IPv4 packets."""
+    offices, six = PrefixList(5), PrefixList(6, 6)
+    rules = frozenset({Rule(6, 22, 22, offices), Rule(6, 22, 22, six)})
+    four, both = (Group(7, Direction.INGRESS, rules, ipv6) for ipv6 in (False, True))
+    assert [in_words(one) for one in compile_intent(four)] == [
+        "INGRESS_RULES 40 tcp,reg3=0x7,tp_dst=22: REMOTE_SET=0xc000000000000005 INGRESS_REMOTES"
+    ]
+    assert "REMOTE_SET=0xc000000100000006" in in_words(compile_intent(both)[1])
+    entries = [Member(offices, prefix, Direction.INGRESS) for prefix in (Prefix(0xC6336400, 24), ANYWHERE)]
+    entries.append(Member(six, Prefix(0xFD00 << 112, 8, 6), Direction.EGRESS))
+    assert [in_words(compile_intent(entry)[0]) for entry in entries] == [
+        "INGRESS_REMOTES 10 ip,reg8=0xc0000000,reg9=0x5,nw_src=198.51.100.0/24: VERDICT=0x1",
+        "INGRESS_REMOTES 10 ip,reg8=0xc0000000,reg9=0x5: VERDICT=0x1",
+        "EGRESS_REMOTES 10 ipv6,reg8=0xc0000001,reg9=0x6,ipv6_dst=fd00::/8: VERDICT=0x1",
+    ]
 
 
 def test_a_host_without_links():

@@ -24,6 +24,7 @@ from flowrules.intent import (
     Neighbour,
     Port,
     Prefix,
+    PrefixList,
     Remote,
     Rule,
 )
@@ -165,7 +166,12 @@ _IPV4 = st.builds(
 )
 
 
-@given(_IPV6 | _IPV4, _IPV6 | _IPV4 | st.builds(GroupMembers, st.integers(1, (1 << 32) - 1)))
+_NUMBERED = st.builds(GroupMembers, st.integers(1, (1 << 32) - 1)) | st.builds(
+    PrefixList, st.integers(1, (1 << 32) - 1), st.sampled_from([4, 6])
+)
+
+
+@given(_IPV6 | _IPV4 | _NUMBERED, _IPV6 | _IPV4 | _NUMBERED)
 def test_remote_sets_are_not_confused(one, other):
     assert remote_set_id(one) < 1 << 64
     assert (remote_set_id(one) == remote_set_id(other)) == (one == other)

@@ -7,13 +7,20 @@ from hypothesis import strategies as st
 
 from flowrules.cells import Cell, cells
 from flowrules.fields import IpProtocol
-from flowrules.intent import Direction, Group, GroupMembers, Member, Port, Prefix, Rule
+from flowrules.intent import Direction, Group, GroupMembers, Member, Port, Prefix, PrefixList, Rule
 from flowrules.judge import Connection, policy
 
 OWN, OTHER, STRANGER = 0x0A000001, 0x0A000002, 0xCB007105
 PORT = Port(3, 0x020000000001, (OWN,), 1, (1, 2))
-MEMBERS = [Member(GroupMembers(9), Prefix(OTHER, 32), direction) for direction in Direction]
-REMOTES = [Prefix(0, 0), Prefix(0x0A000000, 8), Prefix(0xCB007100, 24), GroupMembers(9), GroupMembers(8)]
+LIST = PrefixList(9)
+MEMBERS = [
+    *(Member(GroupMembers(9), Prefix(OTHER, 32), direction) for direction in Direction),
+    *(Member(LIST, prefix, d) for prefix in (Prefix(0x0A000000, 8), Prefix(OTHER, 32)) for d in Direction),
+]
+REMOTES = [
+    *(Prefix(0, 0), Prefix(0x0A000000, 8), Prefix(0xCB007100, 24)),
+    *(GroupMembers(9), GroupMembers(8), LIST, PrefixList(8)),
+]
 
 remotes = st.sampled_from(REMOTES)
 ports = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted)

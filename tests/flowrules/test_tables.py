@@ -27,6 +27,7 @@ from flowrules.intent import (
     Network,
     Port,
     Prefix,
+    PrefixList,
     Remote,
     Rule,
 )
@@ -45,7 +46,7 @@ _six = st.integers(1, (1 << 128) - 2)
 _prefixes = _ipv4_prefixes | st.builds(
     lambda address, length: Prefix(address >> (128 - length) << (128 - length), length, 6), _six, st.integers(0, 128)
 )
-_remotes = _prefixes | st.builds(GroupMembers, _numbers)
+_remotes = _prefixes | st.builds(GroupMembers, _numbers) | st.builds(PrefixList, _numbers, st.sampled_from([4, 6]))
 _spans = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted)
 _rules = st.builds(
     lambda protocol, span, remote: Rule(protocol, *span, remote), st.sampled_from([6, 17]), _spans, _remotes

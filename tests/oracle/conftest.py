@@ -18,6 +18,7 @@ from econe_api.store.records import (
     InterfaceRecord,
     Kind,
     PoolRecord,
+    PrefixListRecord,
     RuleRecord,
     SubnetRecord,
     VpcRecord,
@@ -36,6 +37,7 @@ KINDS = {
     VpcRecord: (Kind.VPC, "id"),
     SubnetRecord: (Kind.SUBNET, "id"),
     PoolRecord: (Kind.POOL, "name"),
+    PrefixListRecord: (Kind.PREFIX_LIST, "id"),
     InterfaceRecord: (Kind.INTERFACE, "id"),
     GroupRecord: (Kind.GROUP, "id"),
     AddressRecord: (Kind.ADDRESS, "public_ip"),
@@ -73,8 +75,11 @@ def _rules(draw, group, siblings):
     for number in range(draw(st.integers(1, 5))):
         reference = draw(st.none() | st.sampled_from(siblings))
         cidr = draw(_CIDRS) if reference is None else None
+        listed = None
+        if cidr is not None and not draw(st.integers(0, 3)):
+            cidr, listed = None, "pl-1"
         egress = draw(st.sampled_from([False, False, True]))
-        rules.append(RuleRecord(f"sgr-{group}-{number}", egress, *draw(_SERVICES), cidr, reference))
+        rules.append(RuleRecord(f"sgr-{group}-{number}", egress, *draw(_SERVICES), cidr, reference, listed))
     return rules
 
 
@@ -85,6 +90,8 @@ def _states(draw):
     if draw(st.booleans()):
         vpcs.append(VpcRecord("vpc-2", 2, "10.0.0.0/16" if same else "10.1.0.0/16", 0 if flat else 102))
     records = [*vpcs, PoolRecord("public", "203.0.113.0/24", "203.0.113.1", ROUTER_MAC)]
+    entries = draw(st.sets(_CIDRS, max_size=3))
+    records.append(PrefixListRecord("pl-1", 3, 4, tuple(sorted(entries))))
     subnets, groups = {}, {}
     for vpc in vpcs:
         network = vpc.cidr.removesuffix(".0.0/16")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 NO_GROUP = "sg-0000000000000dead"
+NO_LIST = "pl-0000000000000dead"
 EVERYTHING = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 
 
@@ -168,7 +169,9 @@ def test_refused_authorizations(tenant: Any, stranger: Any, refused: Any, permis
         ("InvalidGroupId.Malformed", {"IpPermissions": pair(GroupId="web")}),
         ("UnsupportedOperation", {"IpPermissions": pair(GroupId=group, VpcPeeringConnectionId="pcx-1")}),
         ("UnsupportedOperation", {"IpPermissions": [permission(Ipv6Ranges=[{"CidrIpv6": "::/0"}])]}),
-        ("UnsupportedOperation", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": "pl-1"}])]}),
+        ("MissingParameter", {"IpPermissions": [permission(PrefixListIds=[{"Description": "nobody"}])]}),
+        ("InvalidPrefixListId.Malformed", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": "pl-1"}])]}),
+        ("InvalidPrefixListID.NotFound", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": NO_LIST}])]}),
         ("UnsupportedOperation", {"IpPermissions": [permission("icmpv6", None)]}),
         ("UnsupportedOperation", {"IpPermissions": [permission("58", 128, 0)]}),
     ]

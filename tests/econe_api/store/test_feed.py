@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, delete, event, func, insert, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.errors import StoreUnavailableError
 from econe_api.store.feed import Feed
 from econe_api.store.pools import Pool
+from econe_api.store.prefix_list_tables import prefix_list_entries, prefix_lists
 from econe_api.store.records import AddressRecord, Batch, Change, InterfaceRecord, Kind, Record
 from econe_api.store.schema import (
     accounts,
@@ -74,6 +75,26 @@ class Tenant:
     def pool_change(self, slot: int, variant: int) -> None:
         self.db.execute(update(pools).values(gateway_mac=f"02:00:00:00:00:{variant:02x}"))
         self.txn.touch(Kind.POOL, "public")
+
+    def prefix_list_put(self, slot: int, variant: int) -> None:
+        key, entry = f"pl-{slot}", prefix_list_entries.c
+        if self.db.scalar(select(prefix_lists.c.id).where(prefix_lists.c.id == key)) is None:
+            row = {"id": key, "account": self.account, "name": key, "family": "IPv4", "max_entries": 9}
+            number = self.txn.next_number("prefix-list")
+            self.db.execute(insert(prefix_lists).values(number=number, version=1, state="create-complete", **row))
+        version = 1 + (self.db.scalar(select(func.max(entry.since)).where(entry.prefix_list == key)) or 0)
+        gone = update(prefix_list_entries).where(entry.prefix_list == key, entry.until.is_(None))
+        self.db.execute(gone.values(until=version))
+        for n in range(variant % 4):
+            row = {"prefix_list": key, "cidr": f"10.{n}.{variant}.0/24"}
+            self.db.execute(insert(prefix_list_entries).values(since=version, **row))
+        self.txn.touch(Kind.PREFIX_LIST, key)
+
+    def prefix_list_delete(self, slot: int, variant: int) -> None:
+        key = f"pl-{slot}"
+        self.db.execute(delete(prefix_list_entries).where(prefix_list_entries.c.prefix_list == key))
+        self.db.execute(delete(prefix_lists).where(prefix_lists.c.id == key))
+        self.txn.touch(Kind.PREFIX_LIST, key)
 
     def group_put(self, slot: int, variant: int) -> None:
         key = f"sg-{slot}"
