@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,14 +37,24 @@ class Call:
 Handler = Callable[[Call, "Transaction"], dict[str, Any]]
 
 
+class Answer(StrEnum):
+    """What can be expected of an action: it works, it has nothing to show, or it refuses after its checks."""
+
+    WORKS = "works"
+    EMPTY = "empty"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """What the API does for one action name.
 
     ``mutates`` chooses a write transaction (serialised, audited, gets a revision when something changed).
     ``settles`` names the instances in the answer whose state the API waits for, bounded, before it answers.
+    ``answer`` is for the documentation.
     """
 
     handler: Handler
     mutates: bool
     settles: Callable[[Mapping[str, Any]], list[str]] | None = field(default=None)
+    answer: Answer = Answer.WORKS

@@ -41,11 +41,17 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes."""
+    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+
+    ``allow_reassociation`` is what AssociateAddress takes AllowReassociation for when a call does not say;
+    ``release_by_public_ip`` lets ReleaseAddress name an address by itself, as clients of EC2-Classic times do.
+    """
 
     bind: str
     threads: int
     body_limit: int
+    allow_reassociation: bool = True
+    release_by_public_ip: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +230,8 @@ def _api(table: Table) -> ApiConfig:
         bind=table.endpoint("bind", "127.0.0.1:8773"),
         threads=table.integer("threads", 16, least=1, most=1024),
         body_limit=table.integer("body_limit", 1024 * 1024, least=1024, most=1 << 30),
+        allow_reassociation=table.boolean("allow_reassociation", default=True),
+        release_by_public_ip=table.boolean("release_by_public_ip", default=True),
     )
     table.finish()
     return api

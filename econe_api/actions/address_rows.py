@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, Row, func, select
 
 from econe_api.actions import tag_rows
 from econe_api.actions.filters import Field
 from econe_api.actions.parameters import ipv4
 from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
+from econe_api.store.quotas import ELASTIC_IPS
 from econe_api.store.schema import addresses, interfaces, vpcs
 from econe_api.store.transaction import Transaction
 
@@ -46,6 +48,33 @@ def by_allocation(txn: Transaction, allocation: str) -> Row[Any]:
     return (
         rows[0] if rows else _absent("InvalidAllocationID.NotFound", f"The allocation ID '{allocation}' does not exist")
     )
+
+
+def by_allocations(txn: Transaction, wanted: Sequence[str]) -> list[Row[Any]]:
+    """The addresses of allocation ids, in pool order.
+
+    Raises:
+        Ec2Error: InvalidAllocationID.NotFound.
+
+    """
+    rows = load(txn, addresses.c.allocation.in_(wanted)) if wanted else []
+    present = {row.allocation for row in rows}
+    for allocation in wanted:
+        if allocation not in present:
+            _absent("InvalidAllocationID.NotFound", f"The allocation ID '{allocation}' does not exist")
+    return rows
+
+
+def check_quota(txn: Transaction) -> None:
+    """Refuse one address more than the caller may have.
+
+    Raises:
+        Ec2Error: AddressLimitExceeded.
+
+    """
+    count = select(func.count()).select_from(addresses).where(addresses.c.account == txn.account)
+    if (txn.connection.scalar(count) or 0) >= txn.quota(ELASTIC_IPS):
+        raise Ec2Error("AddressLimitExceeded", "The maximum number of addresses has been reached.")
 
 
 def by_public_ip(txn: Transaction, public_ip: str) -> Row[Any]:

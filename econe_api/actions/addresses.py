@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, or_, select, update
 
-from econe_api.actions import address_rows, tag_rows
+from econe_api.actions import address_attributes, address_pools, address_rows, address_transfers, tag_rows
 from econe_api.actions.filters import Filters
 from econe_api.actions.parameters import exactly_one, ipv4, refuse_unsupported
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
-from econe_api.store.quotas import ELASTIC_IPS
 from econe_api.store.records import Kind
 from econe_api.store.schema import addresses, pools
 from econe_api.store.transaction import Transaction
@@ -24,9 +23,7 @@ def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
     params = call.params
     _check_allocate(call, txn)
     tags = tag_rows.specified(params, "elastic-ip").get("elastic-ip", {})
-    count = select(func.count()).select_from(addresses).where(addresses.c.account == txn.account)
-    if (txn.connection.scalar(count) or 0) >= txn.quota(ELASTIC_IPS):
-        raise Ec2Error("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+    address_rows.check_quota(txn)
     row = _free(txn, params.get("Address"), params.get("PublicIpv4Pool"))
     allocation = txn.new_id("eipalloc")
     txn.connection.execute(
@@ -46,15 +43,15 @@ def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
 
 def _check_allocate(call: Call, txn: Transaction) -> None:
     params = call.params
-    refuse_unsupported(
-        params, frozenset({"Domain", "Address", "PublicIpv4Pool", "NetworkBorderGroup", "TagSpecifications"})
-    )
+    refuse_unsupported(params, _ALLOCATE)
     if params.get("Domain") not in (None, "", "vpc"):
         raise Ec2Error("InvalidParameterValue", f"Value ({params['Domain']}) for parameter domain is invalid.")
     _check_border_group(call, txn)
     pool = params.get("PublicIpv4Pool")
-    if pool and not txn.connection.scalar(select(pools.c.name).where(pools.c.name == pool)):
-        raise Ec2Error("InvalidPublicIpv4PoolID.NotFound", f"The pool ID '{pool}' does not exist")
+    if pool not in (None, "", address_pools.ANY) and not txn.connection.scalar(
+        select(pools.c.name).where(pools.c.name == pool)
+    ):
+        raise address_pools.not_found(pool)
 
 
 def _check_border_group(call: Call, txn: Transaction) -> None:
@@ -65,7 +62,7 @@ def _check_border_group(call: Call, txn: Transaction) -> None:
 
 def _free(txn: Transaction, wanted: str | None, pool: str | None) -> Row[Any]:
     query = select(addresses)
-    if pool:
+    if pool and pool != address_pools.ANY:
         query = query.where(addresses.c.pool == pool)
     if wanted:
         text = ipv4(wanted, "address")
@@ -92,8 +89,15 @@ def release(call: Call, txn: Transaction) -> dict[str, Any]:
     _check_border_group(call, txn)
     if params.get("AllocationId"):
         row = address_rows.by_allocation(txn, params["AllocationId"])
+    elif not txn.config.api.release_by_public_ip:
+        raise Ec2Error("InvalidParameterValue", "You must specify an allocation id when releasing a VPC elastic IP")
     else:
         row = address_rows.by_public_ip(txn, params["PublicIp"])
+    if address_attributes.has_name(txn, row.public_ip):
+        raise Ec2Error(
+            "InvalidAddress.PtrSet",
+            f"The address with allocation id {row.allocation} cannot be released because it has a reverse DNS record.",
+        )
     if row.association is not None:
         if not row.in_default_vpc:
             raise Ec2Error("InvalidIPAddress.InUse", f"Address {row.public_ip} is in use.")
@@ -103,6 +107,7 @@ def release(call: Call, txn: Transaction) -> dict[str, Any]:
         .where(addresses.c.public_ip == row.public_ip)
         .values(allocation=None, account=None, association=None, interface=None, private_ip=None)
     )
+    address_transfers.withdraw(txn, row.public_ip)
     tag_rows.forget(txn, [row.allocation])
     return {}
 

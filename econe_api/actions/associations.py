@@ -31,7 +31,8 @@ def associate(call: Call, txn: Transaction) -> dict[str, Any]:
     held = txn.connection.execute(
         select(addresses).where(addresses.c.interface == target.id, addresses.c.private_ip == target.private_ip)
     ).first()
-    if params.get("AllowReassociation") is False:
+    moves = params.get("AllowReassociation")
+    if not (txn.config.api.allow_reassociation if moves is None else moves):
         _refuse_moves(address, target.id, held)
     if held is not None:
         _end(txn, held.public_ip)

@@ -99,6 +99,6 @@ def write(txn: Transaction, kind: str, ids: Iterable[str], wanted: Tags) -> None
         txn.connection.execute(insert(tags), rows)
 
 
-def forget(txn: Transaction, ids: Collection[str]) -> None:
-    """Drop the tags of resources that go."""
-    txn.connection.execute(delete(tags).where(tags.c.account == txn.account, tags.c.resource.in_(ids)))
+def forget(txn: Transaction, ids: Collection[str], account: str | None = None) -> None:
+    """Drop the tags of resources that go; ``account`` owns them, None = the caller."""
+    txn.connection.execute(delete(tags).where(tags.c.account == (account or txn.account), tags.c.resource.in_(ids)))

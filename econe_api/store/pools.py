@@ -45,7 +45,7 @@ def create_pool(store: Store, name: str, cidr: str, gateway: str, gateway_mac: s
     """
     wanted = _check(name, cidr, gateway, gateway_mac, first, last)
     with store.write(administration("CreatePool")) as txn:
-        for present in _read(txn.connection):
+        for present in read_pools(txn.connection):
             if present.name == name:
                 return _same(present, wanted)
             if IPv4Network(present.cidr).overlaps(IPv4Network(wanted.cidr)):
@@ -65,10 +65,11 @@ def create_pool(store: Store, name: str, cidr: str, gateway: str, gateway_mac: s
 def list_pools(store: Store) -> tuple[Pool, ...]:
     """Return all pools by name, with how many of their addresses are free and used."""
     with store.read(administration("ListPools")) as txn:
-        return _read(txn.connection)
+        return read_pools(txn.connection)
 
 
-def _read(connection: Connection) -> tuple[Pool, ...]:
+def read_pools(connection: Connection) -> tuple[Pool, ...]:
+    """All pools by name, within a transaction."""
     counts = (
         select(addresses.c.pool, func.count().label("size"), func.count(addresses.c.allocation).label("used"))
         .group_by(addresses.c.pool)
