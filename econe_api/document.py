@@ -20,8 +20,8 @@ _INTRODUCTION = """\
 *Generated from `econe_api/` by `scripts/docs`; edit the handlers' docstrings, not this page.*
 
 The EC2 service model of version {version} has {total} actions. {works} do here what their names say, {empty} answer
-that there is nothing, since this cloud has nothing of the kind, {refused} check what they are given and then refuse, and
-the other {rest} are not supported.
+that there is nothing, since this cloud has nothing of the kind, {refused} check what they are given and then refuse,
+and the other {rest} are not supported.
 
 * An action of the model that is not supported: `UnsupportedOperation`, HTTP status 400. So a client can tell it from a
   misspelt one.

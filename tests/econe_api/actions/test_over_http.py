@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import boto.ec2.connection
 import boto.regioninfo
-import boto3
 import pytest
-from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
 from sqlalchemy import update
 
-from econe_api.actions import ACTIONS
-from econe_api.notify import Notifier
 from econe_api.store.accounts import NewAccount
 from econe_api.store.pools import Pool
 from econe_api.store.schema import instances
 from econe_api.store.store import Store
-from econe_api.wsgi import Application
 
 HTTP = [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-@pytest.fixture
-def port(store: Store) -> Iterator[int]:
-    """The application on a port of its own; neither controller nor worker answer, which delays nothing."""
-    application = Application(store, ACTIONS, store.config, Notifier(store.config))
-    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def ec2(port: int, account: NewAccount, pool: Pool) -> Any:
-    return boto3.client(
-        "ec2",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        region_name="us-east-1",
-        aws_access_key_id=account.access_key_id,
-        aws_secret_access_key=account.secret,
-        config=ClientConfig(retries={"total_max_attempts": 1}),
-    )
 
 
 def _code(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
