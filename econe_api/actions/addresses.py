@@ -19,7 +19,10 @@ _ALLOCATE = frozenset({"Domain", "Address", "PublicIpv4Pool", "NetworkBorderGrou
 
 
 def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Give the caller the first free address, or the one asked for."""
+    """Give the caller the first free address (of a pool, if one is named), or the one asked for; five per account.
+
+    The pool ``amazon`` means any.
+    """
     params = call.params
     _check_allocate(call, txn)
     tags = tag_rows.specified(params, "elastic-ip").get("elastic-ip", {})
@@ -83,7 +86,11 @@ def _free(txn: Transaction, wanted: str | None, pool: str | None) -> Row[Any]:
 
 
 def release(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Give an address back; in the default VPC it is disassociated on the way."""
+    """Give an address back; in the default VPC it is disassociated on the way, in another it must not be in use.
+
+    An address with a reverse name stays until that is reset.  PublicIp alone will do as well, unless
+    ``api.release_by_public_ip`` is false.
+    """
     params = call.params
     exactly_one(params, ("AllocationId", "allocation id"), ("PublicIp", "public IP"))
     _check_border_group(call, txn)

@@ -16,7 +16,11 @@ from econe_api.store.transaction import Transaction
 
 
 def associate(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Point an address at an instance or a network interface; again at the same one changes nothing."""
+    """Point an address at an instance or a network interface; again at the same one changes nothing.
+
+    It moves from where it was, and what the target had is disassociated, unless AllowReassociation is false;
+    ``api.allow_reassociation`` is what holds when a call does not say.
+    """
     params = call.params
     exactly_one(params, ("AllocationId", "allocation id"), ("PublicIp", "public IP"))
     exactly_one(params, ("InstanceId", "instance ID"), ("NetworkInterfaceId", "network interface id"))

@@ -15,7 +15,7 @@ from econe_api.actions.permissions import ANY, Permission, SourceKind
 from econe_api.actions.rule_rows import Rule
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
-from econe_api.store.quotas import GROUPS_PER_VPC
+from econe_api.store.quotas import GROUPS
 from econe_api.store.records import Kind
 from econe_api.store.schema import groups, interface_groups, rules
 from econe_api.store.transaction import Transaction
@@ -27,7 +27,10 @@ _ALPHABET = "a-zA-Z0-9 ._-:/()#,@[]+=&;{}!$*"
 
 
 def create(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Make a group that lets nothing in and everything out."""
+    """Make a group that lets nothing in and everything out; names are unique within a VPC.
+
+    Without VpcId it belongs to the default VPC.  An account may have 2,500 groups, the default ones included.
+    """
     params = call.params
     require(params, "GroupName", "Description")
     refuse_unsupported(params, frozenset({"GroupName", "Description", "VpcId", "TagSpecifications"}))
@@ -37,11 +40,9 @@ def create(call: Call, txn: Transaction) -> dict[str, Any]:
     vpc = networks.vpc(txn, params["VpcId"]) if params.get("VpcId") else networks.default_vpc(txn)
     if txn.connection.scalar(select(groups.c.id).where(groups.c.vpc == vpc.id, groups.c.name == name)):
         raise Ec2Error("InvalidGroup.Duplicate", f"The security group '{name}' already exists for VPC '{vpc.id}'")
-    count = txn.connection.scalar(select(func.count()).select_from(groups).where(groups.c.vpc == vpc.id)) or 0
-    if count >= txn.quota(GROUPS_PER_VPC):
-        raise Ec2Error(
-            "SecurityGroupLimitExceeded", "The maximum number of security groups for this VPC has been reached."
-        )
+    count = txn.connection.scalar(select(func.count()).select_from(groups).where(groups.c.account == txn.account)) or 0
+    if count >= txn.quota(GROUPS):
+        raise Ec2Error("SecurityGroupLimitExceeded", "The maximum number of security groups has been reached.")
     group = txn.new_id("sg")
     txn.connection.execute(
         insert(groups).values(
@@ -80,7 +81,7 @@ def _check_text(name: str, description: str) -> None:
 
 
 def remove(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Delete a group that nothing uses."""
+    """Delete a group that no network interface is in and no rule of another group names; the default one stays."""
     group = group_lookup.target(txn, call.params)
     if group.name == DEFAULT:
         raise Ec2Error("CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user')
@@ -96,7 +97,10 @@ def remove(call: Call, txn: Transaction) -> dict[str, Any]:
 
 
 def describe(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show groups with their rules, merged by protocol and ports."""
+    """Show groups with their rules, merged by protocol and ports.
+
+    Names mean groups of the default VPC.  Filters about rules need not hold for one and the same rule.
+    """
     params = call.params
     for name in ("GroupIds", "GroupNames"):
         pagination.check(params, name)

@@ -33,27 +33,35 @@ _FIELDS: dict[str, Field[Rule]] = {
 
 
 def authorize_ingress(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Let more come to a group's members."""
+    """Let more come to a group's members: from prefixes, other groups of the VPC, or prefix lists.
+
+    In any of EC2's three syntaxes; a rule per source, each with an id.  60 rules per direction, IPv4 and IPv6 apart; a
+    prefix list counts as many as it may have entries.
+    """
     return _authorize(call, txn, egress=False)
 
 
 def authorize_egress(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Let a group's members reach more."""
+    """Let a group's members reach more; as AuthorizeSecurityGroupIngress."""
     return _authorize(call, txn, egress=True)
 
 
 def revoke_ingress(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Let less come to a group's members."""
+    """Let less come to a group's members, by permissions or by rule ids; connections that need the rule end.
+
+    What is not there is answered as unknownIpPermissionSet in the default VPC and refused in another, where nothing is
+    revoked then.
+    """
     return _revoke(call, txn, egress=False)
 
 
 def revoke_egress(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Let a group's members reach less."""
+    """Let a group's members reach less; as RevokeSecurityGroupIngress."""
     return _revoke(call, txn, egress=True)
 
 
 def describe_rules(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show rules one by one."""
+    """Show rules one by one, with their tags."""
     params = call.params
     pagination.check(params, "SecurityGroupRuleIds")
     filters = Filters(params.get("Filters"), _FIELDS, tagged=True)

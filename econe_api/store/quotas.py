@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from econe_api.store.store import Store
 
 ELASTIC_IPS = "elastic-ips"
-GROUPS_PER_VPC = "security-groups-per-vpc"
+GROUPS = "security-groups"
 INBOUND_RULES = "inbound-rules-per-group"
 OUTBOUND_RULES = "outbound-rules-per-group"
 GROUPS_PER_INTERFACE = "groups-per-interface"
@@ -27,7 +27,7 @@ PREFIX_LISTS = "prefix-lists"
 DEFAULTS: Mapping[str, int] = MappingProxyType(
     {
         ELASTIC_IPS: 5,
-        GROUPS_PER_VPC: 2500,
+        GROUPS: 2500,
         INBOUND_RULES: 60,
         OUTBOUND_RULES: 60,
         GROUPS_PER_INTERFACE: 5,

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.index import Index
-from controller.keys import GroupKey, MemberKey
+from controller.keys import EntryKey, GroupKey, MemberKey
 from controller.reasons import Journey, Service, allowing, covers, denial
 from controller.trace_ends import TraceError, read_destination, read_service, read_source
 from controller.trace_text import IN_PORT, Step, read_trace
+from controller.words import key_objects, key_words, rule_words
 from controller.world import World
 from econe_api.store.records import (
     AddressRecord,
@@ -118,6 +119,7 @@ def index() -> Index:
         RuleRecord("sgr-all", False, 6, 80, 80, "0.0.0.0/0", None),
         RuleRecord("sgr-wide", False, 6, 1, 100, "0.0.0.0/0", None),
         RuleRecord("sgr-own", False, 6, 22, 22, None, "sg-1"),
+        RuleRecord("sgr-list", False, 17, 53, 53, None, None, "pl-1"),
     )
     records = [
         (Kind.VPC, "vpc-1", VpcRecord("vpc-1", 1, "10.0.0.0/16", 101)),
@@ -137,12 +139,21 @@ def index() -> Index:
 
 
 def test_the_rules_behind_the_flows_that_said_yes(index):
-    owners = {1: GroupKey("sg-1", Direction.INGRESS), 2: MemberKey("sg-1", "eni-1", "10.0.1.11", Direction.INGRESS)}
+    owners = {
+        1: GroupKey("sg-1", Direction.INGRESS),
+        2: MemberKey("sg-1", "eni-1", "10.0.1.11", Direction.INGRESS),
+        3: EntryKey("pl-1", "192.0.2.0/24", Direction.INGRESS),
+    }
     rules, remotes = tables.INGRESS_RULES, tables.INGRESS_REMOTES
     anyone = [Step(rules, "", 40, 1, ("load:0x1->NXM_NX_REG5[0]",))]
     assert [one.rule.id for one in allowing(index, anyone, owners, Service(6, 80))] == ["sgr-all", "sgr-wide"]
     member = [Step(rules, "", 40, 1, ("resubmit(,44)",)), Step(remotes, "", 10, 2, ("load:0x1->NXM_NX_REG5[0]",))]
     assert [one.rule.id for one in allowing(index, member, owners, Service(6, 22))] == ["sgr-own"]
+    entry = [member[0], Step(remotes, "", 10, 3, ("load:0x1->NXM_NX_REG5[0]",))]
+    assert [one.rule.id for one in allowing(index, entry, owners, Service(17, 53))] == ["sgr-list"]
+    assert rule_words(index, index.groups["sg-1"].rules[3]) == "udp 53 from pl-1"
+    assert key_words(index, owners[3]) == "192.0.2.0/24 as an entry of pl-1"
+    assert key_objects(owners[3]) == ("pl-1", "192.0.2.0/24")
     assert list(allowing(index, [Step(rules, "", None, 0, ("drop",))], owners, Service(6, 80))) == []
 
 

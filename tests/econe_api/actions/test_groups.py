@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from econe_api.store.quotas import GROUPS_PER_VPC, set_quota
+from econe_api.store.quotas import GROUPS, set_quota
 from econe_api.store.schema import vpcs
 
 NO_GROUP = "sg-0000000000000dead"
@@ -61,9 +61,11 @@ def test_refused_creations(tenant: Any, refused: Any, stranger: Any) -> None:
 
 
 def test_group_limit(tenant: Any, refused: Any, cloud: Any) -> None:
-    set_quota(cloud, tenant.account, GROUPS_PER_VPC, 2)
+    set_quota(cloud, tenant.account, GROUPS, 2)
     tenant.group("second")
     refused(tenant, "SecurityGroupLimitExceeded", "CreateSecurityGroup", GroupName="third", Description="x")
+    elsewhere = {"GroupName": "third", "Description": "x", "VpcId": tenant.second_vpc()}
+    refused(tenant, "SecurityGroupLimitExceeded", "CreateSecurityGroup", **elsewhere)
 
 
 def test_deletion(tenant: Any, refused: Any, touched: Any, permission: Any) -> None:
