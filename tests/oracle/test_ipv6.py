@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from econe_api.store.records import GroupRecord, InterfaceRecord, RuleRecord, SubnetRecord, VpcRecord
+from econe_api.store.records import (
+    GroupRecord,
+    InterfaceRecord,
+    PrefixListRecord,
+    RuleRecord,
+    SubnetRecord,
+    VpcRecord,
+)
 from topologies.oracle import DENIED, Sender, Service, verdict
 from topologies.verdicts import mismatches
 
@@ -39,6 +46,8 @@ CIDRS = [
     "0.0.0.0/0",
     "10.0.1.0/24",
 ]
+#: Two entries that overlap.
+LISTED = PrefixListRecord("pl-6", 6, 6, ("fd00:1:0:1::/64", "fd00:1:0:1::12/128"))
 
 
 def six(address, vpc):
@@ -62,17 +71,18 @@ def random_rules(rng, group, siblings):
     rules = [RuleRecord(f"{group.id}-out", True, -1, None, None, "::/0", None)] if rng.randrange(8) else []
     for number in range(rng.randint(4, 12)):
         egress, service = rng.random() < 0.3, rng.choice(RULES)
-        remote = rng.choice([*CIDRS[:1] * 3, *CIDRS, *siblings * 2])
-        cidr, reference = (remote, None) if "/" in remote else (None, remote)
+        remote = rng.choice([*CIDRS[:1] * 3, *CIDRS, *siblings * 2, LISTED.id])
+        cidr, listed = remote if "/" in remote else None, remote if remote == LISTED.id else None
+        reference = remote if remote in siblings else None
         if (service[0], ":" in (cidr or "")) not in {(1, True)} and not (service[0] == 58 and cidr and ":" not in cidr):
-            rules.append(RuleRecord(f"{group.id}-{number}", egress, *service, cidr, reference))
+            rules.append(RuleRecord(f"{group.id}-{number}", egress, *service, cidr, reference, listed))
     return tuple(rules)
 
 
 def cloud(small_cloud, seed):
     rng = random.Random(seed)
     groups = list(small_cloud.all(GroupRecord))
-    records = []
+    records = [LISTED]
     for record in map(with_ipv6, small_cloud.records):
         if not isinstance(record, GroupRecord):
             records.append(record)

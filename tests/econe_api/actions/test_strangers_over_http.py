@@ -161,3 +161,31 @@ def test_anothers_ids_are_answered_byte_for_byte_like_absent_ones(
         assert one == two, query
         assert "NotFound</Code>" in one, (query, one)
     assert theirs.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_smaller_answers_are_rendered(ec2: Any, other: NewAccount) -> None:
+    vpc = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"][0]["VpcId"]
+    group = ec2.create_security_group(GroupName="web", Description="x")["GroupId"]
+    asked = {"PrefixListName": "six", "MaxEntries": 1, "AddressFamily": "IPv6"}
+    key = ec2.create_managed_prefix_list(**asked)["PrefixList"]["PrefixListId"]
+    assert [one["GroupName"] for one in ec2.get_security_groups_for_vpc(VpcId=vpc)["SecurityGroupForVpcs"]] == [
+        "default",
+        "web",
+    ]
+    assert ec2.describe_security_group_references(GroupId=[group])["SecurityGroupReferenceSet"] == []
+    assert ec2.describe_stale_security_groups(VpcId=vpc)["StaleSecurityGroupSet"] == []
+    assert ec2.describe_security_group_vpc_associations()["SecurityGroupVpcAssociations"] == []
+    assert ec2.describe_ipv6_pools()["Ipv6Pools"] == []
+    assert ec2.get_managed_prefix_list_associations(PrefixListId=key)["PrefixListAssociations"] == []
+    (shown,) = ec2.describe_managed_prefix_lists(PrefixListIds=[key])["PrefixLists"]
+    assert (shown["AddressFamily"], shown["Version"], shown["MaxEntries"]) == ("IPv6", 1, 1)
+    allocation = ec2.allocate_address()["AllocationId"]
+    ec2.enable_address_transfer(AllocationId=allocation, TransferAccountId=other.account_id)
+    gone = ec2.disable_address_transfer(AllocationId=allocation)["AddressTransfer"]
+    assert gone["AddressTransferStatus"] == "disabled"
+    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "all"}]}]
+    assert ec2.update_security_group_rule_descriptions_egress(GroupId=group, IpPermissions=everything)["Return"] is True
+    assert _refusal(ec2.associate_security_group_vpc, GroupId=group, VpcId=vpc) == "UnsupportedOperation"
+    assert _refusal(ec2.move_address_to_vpc, PublicIp="203.0.113.10") == "UnsupportedOperation"
+    assert _refusal(ec2.create_managed_prefix_list, **asked, DryRun=True) == "DryRunOperation"
