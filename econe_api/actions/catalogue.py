@@ -72,7 +72,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "DescribeImages": _reads(images.describe_images),
         "DescribeInstanceTypes": _reads(images.describe_types),
         "DescribeInstances": _reads(instances.describe),
-        "DescribeIpv6Pools": _empty(nothing.nothing("Ipv6Pools")),
+        "DescribeIpv6Pools": _empty(nothing.nothing("Ipv6Pools", "PoolIds", "InvalidPoolID.NotFound")),
         "DescribeManagedPrefixLists": _reads(prefix_list_queries.describe),
         "DescribeMovingAddresses": _empty(classic.describe_moving),
         "DescribePrefixLists": _reads(prefix_list_queries.describe_provided),

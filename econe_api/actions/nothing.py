@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from econe_api.call import Call, Handler
+from econe_api.errors import Ec2Error
 from econe_api.store.transaction import Transaction
 
-NOTE = "Show what this cloud has none of: the answer is always empty."
 
-
-def nothing(*members: str) -> Handler:
-    """Make the handler that answers with empty lists."""
+def nothing(member: str, ids: str, code: str) -> Handler:
+    """Make the handler that answers with an empty list, and ``code`` to whoever asks for one of the ``ids``."""
 
     def handler(call: Call, txn: Transaction) -> dict[str, Any]:
-        return {member: [] for member in members}
+        """Show what this cloud has none of; an id that is named does not exist."""
+        for name in call.params.get(ids) or ():
+            raise Ec2Error(code, f"The ID '{name}' does not exist")
+        return {member: []}
 
-    handler.__doc__ = NOTE
     return handler

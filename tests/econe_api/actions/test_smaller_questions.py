@@ -37,6 +37,7 @@ def test_pools(tenant: Any, refused: Any) -> None:
     tagged = [{"Name": "tag-key", "Values": ["*"]}]
     assert tenant("DescribePublicIpv4Pools", Filters=tagged) == {"PublicIpv4Pools": []}
     assert tenant("DescribeIpv6Pools") == {"Ipv6Pools": []}
+    refused(tenant, "InvalidPoolID.NotFound", "DescribeIpv6Pools", PoolIds=["ipv6pool-ec2-0123456789abcdef0"])
 
 
 def test_classic_is_gone(tenant: Any, stranger: Any, refused: Any) -> None:
