@@ -55,6 +55,8 @@ class Index:
     interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     members: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     addresses_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: The entries of prefix lists, for the question whether one is there.
+    entries: defaultdict[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     addresses_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
     plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))

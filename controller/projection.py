@@ -200,8 +200,7 @@ def _prefix_list(index: Index, key: str) -> PrefixList:
 
 
 def _entry(index: Index, host: str, key: EntryKey) -> Intent | None:
-    record = index.prefix_lists.get(key.prefix_list)
-    if record is None or key.cidr not in record.entries:
+    if key.cidr not in index.entries.get(key.prefix_list, ()):
         return None
     if not index.interested(host, key.direction, key.prefix_list):
         return None

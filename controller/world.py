@@ -287,8 +287,11 @@ class World:
         """Only the entries that came or went; rules name the list by its number, which stays."""
         old = self.index.prefix_lists.get(key)
         _put(self.index.prefix_lists, key, record)
+        before = self.index.entries.pop(key, frozenset())
+        after = frozenset(record.entries if record else ())
+        if record is not None:
+            self.index.entries[key] = after
         same = old is not None and record is not None and _name(old) == _name(record)
-        before, after = (frozenset(one.entries if one else ()) for one in (old, record))
         moved = before ^ after if same else before | after
         for direction in Direction:
             for referrer in self.index.referrers.get((direction, key), ()):
