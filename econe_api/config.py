@@ -159,24 +159,44 @@ _TYPES = (
 _DOMAIN = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
+def find(path: Path | None) -> Path | None:
+    """Return ``path``; when it is None ``$SLUICE_CONFIG``, else the system's file if there is one, else None."""
+    if path is not None:
+        return path
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(named)
+    return SYSTEM_FILE if SYSTEM_FILE.exists() else None
+
+
 def load(path: Path | None) -> Config:
-    """Read the file at ``path``; None = ``$SLUICE_CONFIG``, else the system's file if there is one, else defaults."""
+    """Read the file that :func:`find` names; without one everything has its default."""
+    path = find(path)
     if path is None:
-        named = os.environ.get(ENVIRONMENT)
-        if named:
-            path = Path(named)
-        elif SYSTEM_FILE.exists():
-            path = SYSTEM_FILE
-        else:
-            return parse({}, "defaults", Path.cwd())
+        return parse({}, "defaults", Path.cwd())
+    return parse(document_of(read(path), str(path)), str(path), path.absolute().parent)
+
+
+def read(path: Path) -> str:
+    """Return the text of a configuration file, or raise :class:`ConfigError`."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from error
     except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not TOML ({reason}); mend the file there") from error
-    return parse(document, str(path), path.absolute().parent)
+        raise _not_toml(str(path), error) from error
+
+
+def document_of(text: str, origin: str) -> dict[str, Any]:
+    """Return what TOML ``text`` says, or raise :class:`ConfigError`; ``origin`` names it there."""
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise _not_toml(origin, error) from error
+
+
+def _not_toml(origin: str, error: ValueError) -> ConfigError:
+    return ConfigError(f"{origin}: is not TOML ({' '.join(str(error).split())}); mend the file there")
 
 
 def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:

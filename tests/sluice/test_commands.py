@@ -142,6 +142,25 @@ def test_a_bad_configuration_or_state_is_one_line(sluice: Sluice, config_file: P
     )
 
 
+def test_every_mistake_in_the_configuration_is_named(sluice: Sluice, config_file: Path) -> None:
+    answer = sluice("config", "check")
+    assert (answer.status, answer.out, answer.err) == (0, f"{config_file}: in order\n", "")
+    config_file.write_text('aip = 3\n[api]\nbind = "x"\n')
+    answer = sluice("config", "check")
+    assert answer.status == 1
+    assert answer.out.splitlines() == [
+        f"{config_file}:1: aip: is not a known key; did you mean api?",
+        f"{config_file}:3: api.bind: 'x' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773",
+    ]
+    assert answer.err == f"sluice: {config_file}: 2 mistakes; mend them and check again\n"
+    other = config_file.with_name("other.toml")
+    answer = sluice("config", "check", str(other))
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith(f"sluice: {other}: cannot be read")
+    other.write_text("")
+    assert sluice("config", "check", str(other)).out == f"{other}: in order\n"
+
+
 def test_help_and_version_need_no_configuration(sluice: Sluice, config_file: Path) -> None:
     config_file.unlink()
     for arguments in (("--help",), ("--version",)):
