@@ -41,11 +41,15 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes."""
+    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+
+    What elastic IPs carry is read from the switches every ``metering_interval`` seconds, 0 = never.
+    """
 
     bind: str
     threads: int
     body_limit: int
+    metering_interval: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +248,7 @@ def _api(table: Table) -> ApiConfig:
         bind=table.endpoint("bind", "127.0.0.1:8773"),
         threads=table.integer("threads", 16, least=1, most=1024),
         body_limit=table.integer("body_limit", 1024 * 1024, least=1024, most=1 << 30),
+        metering_interval=table.seconds("metering_interval", 60.0),
     )
     table.finish()
     return api

@@ -8,6 +8,7 @@ import click
 
 from econe_api.config import load
 from sluice.account_commands import account, key, quota
+from sluice.address_commands import usage, whohad
 from sluice.audit_command import audit
 from sluice.config_command import config
 from sluice.instance_commands import instance
@@ -31,5 +32,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
         context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace, config):
+for command in (account, key, quota, pool, instance, status, audit, trace, whohad, usage, config):
     cli.add_command(command)

@@ -25,6 +25,7 @@ ipv6 = true
 bind = "[::1]:80"
 threads = 4
 body_limit = 2048
+metering_interval = 30
 
 [controller]
 socket = "/run/sluice/controller.sock"
@@ -92,7 +93,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.database == "postgresql://sluice@db.example/sluice"
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
-    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048)
+    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, 30.0)
     assert dataclasses.astuple(config.controller) == (
         Path("/run/sluice/controller.sock"),
         "0.0.0.0:6654",
