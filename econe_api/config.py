@@ -41,7 +41,7 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+    """``[api]``: ``bind`` is HOST:PORT, ``workers`` processes of ``threads`` answer calls, ``body_limit`` is in bytes.
 
     What elastic IPs carry is read from the switches every ``metering_interval`` seconds, 0 = never.
     """
@@ -50,6 +50,7 @@ class ApiConfig:
     threads: int
     body_limit: int
     metering_interval: float = 60.0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ def _api(table: Table) -> ApiConfig:
         threads=table.integer("threads", 16, least=1, most=1024),
         body_limit=table.integer("body_limit", 1024 * 1024, least=1024, most=1 << 30),
         metering_interval=table.seconds("metering_interval", 60.0),
+        workers=table.integer("workers", 1, least=1, most=64),
     )
     table.finish()
     return api

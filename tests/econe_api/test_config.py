@@ -26,6 +26,7 @@ bind = "[::1]:80"
 threads = 4
 body_limit = 2048
 metering_interval = 30
+workers = 3
 
 [controller]
 socket = "/run/sluice/controller.sock"
@@ -93,7 +94,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.database == "postgresql://sluice@db.example/sluice"
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
-    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, 30.0)
+    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, 30.0, 3)
     assert dataclasses.astuple(config.controller) == (
         Path("/run/sluice/controller.sock"),
         "0.0.0.0:6654",
@@ -143,7 +144,10 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
     ("text", "error"),
     [
         ("aip = 1", "aip: is not a known key; did you mean api?"),
-        ("[api]\nxyz = 1", "api.xyz: is not a known key; known here: bind, body_limit, threads"),
+        (
+            "[api]\nxyz = 1",
+            "api.xyz: is not a known key; known here: bind, body_limit, metering_interval, threads, workers",
+        ),
         ("state = 2024-01-01", "state: is a date or time, not a string; write a string"),
         ("state = 3", "state: is an integer, not a string; write a string"),
         ("state = ''", "state: is not usable text; write 1 to 4096 printable characters"),
