@@ -16,12 +16,13 @@ import eventlet
 from eventlet.greenpool import GreenPool
 
 from controller.agent_channel import AskError
-from controller.bridge import Bridge, Session
+from controller.bridge import Bridge
 from controller.composer import Composer
 from controller.desired import Desired
 from controller.findings import PASSING, Finding, HostView, find, stale_zones, zones_of
 from controller.mending import Mending
 from controller.openflow import OutcomeUnknownError
+from controller.session import Session
 from flowrules import tables
 from flowrules.addresses import ipv4_to_text
 from flowrules.fields import ARP_TPA

@@ -17,8 +17,8 @@ connection always begins with a reading.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import eventlet
 from eventlet.event import Event
@@ -31,6 +31,7 @@ from controller.mending import Mending, flow_mods
 from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_in import Handler, PacketQueue
+from controller.session import Session
 from flowrules import tables
 from flowrules.actions import Load
 from flowrules.decode import InstalledFlow
@@ -40,8 +41,6 @@ from flowrules.encode import flow_add
 from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
-from flowrules.live import LiveFlow
-from flowrules.meters import Meter
 from flowrules.oxm import canonical
 
 LOG = logging.getLogger(__name__)
@@ -50,40 +49,6 @@ LOG = logging.getLogger(__name__)
 _RETRY = (0.1, 0.5, 1.0, 2.0, 5.0)
 _HELD = 0.05
 _IN_PORT = IN_PORT.header.to_bytes(4, "big")
-
-
-class Session(Protocol):
-    """What :class:`controller.openflow.OpenFlowSession` offers."""
-
-    def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
-        """Send flow-mods; see :meth:`controller.openflow.OpenFlowSession.apply`."""
-
-    def dump(self) -> list[InstalledFlow]:
-        """Read all flows back."""
-
-    def dump_live(self) -> Iterator[list[LiveFlow]]:
-        """Read all flows back whole, in pieces."""
-
-    def ports(self) -> dict[str, int]:
-        """Port numbers by name."""
-
-    def flush_zone(self, *zones: int) -> None:
-        """Forget the connections of conntrack zones."""
-
-    def meters(self) -> list[Meter]:
-        """Read all meters back."""
-
-    def set_meters(self, messages: Sequence[bytes]) -> None:
-        """Send meter-mods."""
-
-    def on_packet_in(self, receiver: Callable[[Any, bytes], None]) -> None:
-        """Hand over the body of every packet-in."""
-
-    def emit(self, message: bytes) -> None:
-        """Send a message that nobody answers."""
-
-    def close(self) -> None:
-        """End the session."""
 
 
 class Surroundings(Protocol):

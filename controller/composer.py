@@ -23,13 +23,14 @@ from eventlet.timeout import Timeout
 from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
-from controller.bridge import Bridge, Session
+from controller.bridge import Bridge
 from controller.findings import TOLD, Finding
 from controller.handover import Handover
 from controller.index import Index
 from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
+from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
 from econe_api.store.records import Batch

@@ -80,6 +80,11 @@ class Desired:
         known = self._fragments.get(key)
         return known[0] if known else None
 
+    def fragment(self, key: Key) -> Fragment:
+        """The flows of one fragment; none when it is not present."""
+        known = self._fragments.get(key)
+        return known[1] if known else ()
+
     def intents(self) -> dict[Key, Intent]:
         """The intent of every fragment present."""
         return {key: intent for key, (intent, _) in self._fragments.items()}

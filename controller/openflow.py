@@ -24,6 +24,7 @@ from controller import wire
 from controller.openflow_errors import ApplyError, Refusal, read_refusal
 from controller.wire import Frame
 from flowrules import encode
+from flowrules.counters import FlowCount, decode_flow_counts
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
 from flowrules.encode import BundleControl, MessageType, with_xid
 from flowrules.live import LiveFlow, decode_live_flows
@@ -132,6 +133,12 @@ class OpenFlowSession:
         """Read all flows back whole, actions and all, in pieces; raises as :meth:`dump`."""
         exchange = self._exchange(1, lambda xid: [encode.flow_stats_request(xid)])
         return self._parts(exchange, encode.MULTIPART_FLOW, decode_live_flows)
+
+    def counts(self, table: int) -> list[FlowCount]:
+        """Read what the flows of ``table`` have counted; raises as :meth:`dump`."""
+        exchange = self._exchange(1, lambda xid: [encode.flow_stats_request(xid, table=table)])
+        parts = self._parts(exchange, encode.MULTIPART_FLOW, decode_flow_counts)
+        return [count for part in parts for count in part]
 
     def ports(self) -> dict[str, int]:
         """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""

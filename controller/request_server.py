@@ -17,6 +17,7 @@ from channel.frames import FrameError, FrameReader, pack
 from controller import doors
 from controller.auditor import Auditor
 from controller.composer import Composer
+from controller.counting import elastic_counts
 from controller.doors import DoorError
 from controller.tracer import TraceError, trace
 
@@ -28,9 +29,10 @@ _MAX_REQUESTS = 1024
 
 
 class RequestServer:
-    """Serves ``installed``, ``status``, ``audit`` and ``trace``; ``hint`` hears of every revision asked for.
+    """Serves ``installed``, ``status``, ``elastic-counts``, ``audit`` and ``trace``.
 
-    Raises :class:`controller.doors.DoorError` when it cannot listen at ``path``.
+    ``hint`` hears of every revision asked for.  Raises :class:`controller.doors.DoorError` when it cannot listen at
+    ``path``.
     """
 
     def __init__(self, composer: Composer, path: Path, hint: Callable[[int], None], auditor: Auditor) -> None:
@@ -76,6 +78,8 @@ class RequestServer:
         match message:
             case {"op": "status"}:
                 return {"ok": True, **self._composer.status()}
+            case {"op": "elastic-counts"}:
+                return {"ok": True, "hosts": elastic_counts(self._composer.bridges)}
             case {"op": "trace" | "audit"}:
                 return self._examine(message)
             case {"op": "installed", "revision": int() as revision, "timeout": int() | float() as timeout}:

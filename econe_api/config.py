@@ -41,10 +41,11 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+    """``[api]``: ``bind`` is HOST:PORT, ``workers`` processes of ``threads`` answer calls, ``body_limit`` is in bytes.
 
     ``allow_reassociation`` is what AssociateAddress takes AllowReassociation for when a call does not say;
     ``release_by_public_ip`` lets ReleaseAddress name an address by itself, as clients of EC2-Classic times do.
+    What elastic IPs carry is read from the switches every ``metering_interval`` seconds, 0 = never.
     """
 
     bind: str
@@ -52,6 +53,8 @@ class ApiConfig:
     body_limit: int
     allow_reassociation: bool = True
     release_by_public_ip: bool = True
+    metering_interval: float = 60.0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,24 +168,44 @@ _TYPES = (
 _DOMAIN = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
 
+def find(path: Path | None) -> Path | None:
+    """Return ``path``; when it is None ``$SLUICE_CONFIG``, else the system's file if there is one, else None."""
+    if path is not None:
+        return path
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(named)
+    return SYSTEM_FILE if SYSTEM_FILE.exists() else None
+
+
 def load(path: Path | None) -> Config:
-    """Read the file at ``path``; None = ``$SLUICE_CONFIG``, else the system's file if there is one, else defaults."""
+    """Read the file that :func:`find` names; without one everything has its default."""
+    path = find(path)
     if path is None:
-        named = os.environ.get(ENVIRONMENT)
-        if named:
-            path = Path(named)
-        elif SYSTEM_FILE.exists():
-            path = SYSTEM_FILE
-        else:
-            return parse({}, "defaults", Path.cwd())
+        return parse({}, "defaults", Path.cwd())
+    return parse(document_of(read(path), str(path)), str(path), path.absolute().parent)
+
+
+def read(path: Path) -> str:
+    """Return the text of a configuration file, or raise :class:`ConfigError`."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a readable file with --config") from error
     except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not TOML ({reason}); mend the file there") from error
-    return parse(document, str(path), path.absolute().parent)
+        raise _not_toml(str(path), error) from error
+
+
+def document_of(text: str, origin: str) -> dict[str, Any]:
+    """Return what TOML ``text`` says, or raise :class:`ConfigError`; ``origin`` names it there."""
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise _not_toml(origin, error) from error
+
+
+def _not_toml(origin: str, error: ValueError) -> ConfigError:
+    return ConfigError(f"{origin}: is not TOML ({' '.join(str(error).split())}); mend the file there")
 
 
 def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
@@ -232,6 +255,8 @@ def _api(table: Table) -> ApiConfig:
         body_limit=table.integer("body_limit", 1024 * 1024, least=1024, most=1 << 30),
         allow_reassociation=table.boolean("allow_reassociation", default=True),
         release_by_public_ip=table.boolean("release_by_public_ip", default=True),
+        metering_interval=table.seconds("metering_interval", 60.0),
+        workers=table.integer("workers", 1, least=1, most=64),
     )
     table.finish()
     return api

@@ -20,7 +20,14 @@ _WORDS: Mapping[type, str] = {
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text is one line that names file, key and mend."""
+    """The configuration cannot be used; the text is one line that names file, key and mend.
+
+    ``key`` is the place, such as ``api.bind`` or ``hypervisor[2].name``; "" when the file as a whole is meant.
+    """
+
+    def __init__(self, text: str, key: str = "") -> None:
+        super().__init__(text)
+        self.key = key
 
 
 class Table:
@@ -40,7 +47,7 @@ class Table:
     def error(self, key: str, what: str, mend: str) -> ConfigError:
         """Return an error about ``key`` of this table."""
         where = f"{self._name}.{key}" if self._name else key
-        return ConfigError(f"{self._origin}: {where}: {what}; {mend}")
+        return ConfigError(f"{self._origin}: {where}: {what}; {mend}", where)
 
     def text(self, key: str, default: str | None = None, longest: int = 1024) -> str:
         """Return a string of 1 to ``longest`` printable characters."""

@@ -1,4 +1,4 @@
-"""The API behind gunicorn: one process of threads, connections kept alive, slow clients shown the door."""
+"""The API behind gunicorn: processes of threads, connections kept alive, slow clients shown the door."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+from econe_api import metering
 from econe_api.actions import ACTIONS
 from econe_api.config import Config
 from econe_api.notify import Notifier
@@ -54,7 +55,9 @@ def url(listener: socket.socket) -> str:
 
 def load(config: Config) -> Application:
     """Return the API of ``config``, with a store of its own: connections must not cross a fork."""
-    return Application(Store.open(config), ACTIONS, config, Notifier(config), utc_now)
+    store = Store.open(config)
+    metering.start(store, config, utc_now)
+    return Application(store, ACTIONS, config, Notifier(config), utc_now)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -109,7 +112,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._settings = {
             "bind": f"fd://{listener.fileno()}",
             "worker_class": Worker,
-            "workers": 1,
+            "workers": config.api.workers,
             "threads": config.api.threads,
             "worker_connections": _CONNECTIONS + config.api.threads,
             "keepalive": KEEP_ALIVE,

@@ -186,8 +186,8 @@ def barrier_request(xid: int = 0) -> bytes:
     return HEADER.pack(VERSION, MessageType.BARRIER_REQUEST, HEADER.size, xid)
 
 
-def flow_stats_request(xid: int = 0, cookie: int = 0, cookie_mask: int = 0) -> bytes:
-    """Ask for all flows of all tables whose cookie equals ``cookie`` in the bits of ``cookie_mask``."""
+def flow_stats_request(xid: int = 0, cookie: int = 0, cookie_mask: int = 0, table: int = _ALL_TABLES) -> bytes:
+    """Ask for all flows of ``table`` (or of all) whose cookie equals ``cookie`` in the bits of ``cookie_mask``."""
     return _FLOW_STATS.pack(
         VERSION,
         MessageType.MULTIPART_REQUEST,
@@ -195,7 +195,7 @@ def flow_stats_request(xid: int = 0, cookie: int = 0, cookie_mask: int = 0) -> b
         xid,
         MULTIPART_FLOW,
         0,
-        _ALL_TABLES,
+        table,
         _ANY,
         _ANY,
         cookie,

@@ -8,7 +8,9 @@ import click
 
 from econe_api.config import load
 from sluice.account_commands import account, key, quota
+from sluice.address_commands import usage, whohad
 from sluice.audit_command import audit
+from sluice.config_command import config
 from sluice.instance_commands import instance
 from sluice.pool_commands import pool
 from sluice.status_command import status
@@ -26,8 +28,9 @@ from sluice.trace_command import trace
 @click.pass_context
 def cli(context: click.Context, config_file: Path | None) -> None:
     """Run a cloud's elastic IPs and security groups on Open vSwitch."""
-    context.obj = load(config_file)
+    if context.invoked_subcommand != config.name:  # which has to live with a file that is wrong
+        context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace):
+for command in (account, key, quota, pool, instance, status, audit, trace, whohad, usage, config):
     cli.add_command(command)

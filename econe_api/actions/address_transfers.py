@@ -78,6 +78,7 @@ def accept(call: Call, txn: Transaction) -> dict[str, Any]:
     txn.connection.execute(
         update(addresses).where(addresses.c.public_ip == public_ip).values(allocation=allocation, account=txn.account)
     )
+    txn.note_address(public_ip)
     tag_rows.write(txn, "elastic-ip", [allocation], tags)
     txn.connection.execute(update(address_transfers).where(_transfer.number == offer.number).values(accepted=txn.now))
     accepted = txn.connection.execute(select(address_transfers).where(_transfer.number == offer.number)).one()

@@ -34,6 +34,7 @@ def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
         .where(addresses.c.public_ip == row.public_ip)
         .values(allocation=allocation, account=txn.account)
     )
+    txn.note_address(row.public_ip)
     tag_rows.write(txn, "elastic-ip", [allocation], tags)
     return {
         "PublicIp": row.public_ip,
@@ -115,6 +116,7 @@ def release(call: Call, txn: Transaction) -> dict[str, Any]:
         .values(allocation=None, account=None, association=None, interface=None, private_ip=None)
     )
     address_transfers.withdraw(txn, row.public_ip)
+    txn.note_address(row.public_ip)
     tag_rows.forget(txn, [row.allocation])
     return {}
 

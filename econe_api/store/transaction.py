@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from econe_api.call import Call
 from econe_api.config import Config
+from econe_api.store import history
 from econe_api.store.engine import REVISION
 from econe_api.store.quotas import quota
 from econe_api.store.records import Kind
@@ -62,6 +63,10 @@ class Transaction:
         """Note that an object came, changed or went; ``key`` as in records.Change.  Writes only."""
         raise TypeError("this transaction only reads")
 
+    def note_address(self, public_ip: str) -> None:
+        """Note a change of an address (its owner's) that only the history follows, not the data plane.  Writes only."""
+        raise TypeError("this transaction only reads")
+
 
 class WriteTransaction(Transaction):
     """A transaction that may change things; the connection holds the lock of all writers since ``last_revision``."""
@@ -69,6 +74,7 @@ class WriteTransaction(Transaction):
     def __init__(self, connection: Connection, config: Config, call: Call, now: datetime, last_revision: int) -> None:
         super().__init__(connection, config, call, now)
         self._touched: dict[tuple[Kind, str], None] = {}
+        self._noted: set[str] = set()
         self._next_revision = last_revision + 1
 
     def next_number(self, name: str) -> int:
@@ -84,11 +90,16 @@ class WriteTransaction(Transaction):
         """Note a change for the feed."""
         self._touched[kind, key] = None
 
-    def finish(self) -> int | None:
-        """Write the revision, the changes and the audit row; return the revision, None when nothing was touched.
+    def note_address(self, public_ip: str) -> None:
+        """Note a change for the history alone."""
+        self._noted.add(public_ip)
 
-        Called once, by the store, just before the commit.
+    def finish(self) -> int | None:
+        """Write the history, the revision, the changes and the audit row.
+
+        Returns the revision, None when nothing was touched.  Called once, by the store, just before the commit.
         """
+        history.note(self.connection, self.now, self._noted | self._of(Kind.ADDRESS), self._of(Kind.INTERFACE))
         revision = self._next_revision if self._touched else None
         if revision is not None:
             self._set(REVISION, revision)
@@ -108,6 +119,9 @@ class WriteTransaction(Transaction):
             )
         )
         return revision
+
+    def _of(self, kind: Kind) -> set[str]:
+        return {key for touched, key in self._touched if touched is kind}
 
     def _set(self, name: str, value: int) -> None:
         self.connection.execute(update(counters).where(counters.c.name == name).values(value=value))

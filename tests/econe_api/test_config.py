@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from econe_api import config as config_module
-from econe_api.config import Config, ConfigError, Hypervisor, Image, InstanceType, load, parse
+from econe_api.config import ApiConfig, Config, ConfigError, Hypervisor, Image, InstanceType, load, parse
 
 WHOLE = """
 state = "state"
@@ -27,6 +27,8 @@ threads = 4
 body_limit = 2048
 allow_reassociation = false
 release_by_public_ip = false
+metering_interval = 30
+workers = 3
 
 [controller]
 socket = "/run/sluice/controller.sock"
@@ -94,7 +96,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.database == "postgresql://sluice@db.example/sluice"
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
-    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, False, False)
+    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, False, False, 30.0, 3)
     assert dataclasses.astuple(config.controller) == (
         Path("/run/sluice/controller.sock"),
         "0.0.0.0:6654",
@@ -146,8 +148,8 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         ("aip = 1", "aip: is not a known key; did you mean api?"),
         (
             "[api]\nxyz = 1",
-            "api.xyz: is not a known key; known here: allow_reassociation, bind, body_limit, release_by_public_ip, "
-            "threads",
+            "api.xyz: is not a known key; known here: "
+            + ", ".join(sorted(field.name for field in dataclasses.fields(ApiConfig))),
         ),
         ("state = 2024-01-01", "state: is a date or time, not a string; write a string"),
         ("state = 3", "state: is an integer, not a string; write a string"),

@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from econe_api.actions import ACTIONS
+from econe_api.call import Call, Caller
 from econe_api.config import load
 from econe_api.store.store import Store
 
@@ -105,6 +108,10 @@ def test_quotas(sluice: Sluice) -> None:
         ("quota set nobody elastic-ips -3", "see 'sluice quota set --help'"),
         ("quota set nobody elastic-ips many", "write a number or 'default'"),
         ("pool create public --cidr 10.0.0.0/8", "Missing option '--gateway'"),
+        ("whohad 203.0.113", "'203.0.113' is no IPv4 address; write one such as 203.0.113.10"),
+        ("whohad 203.0.113.10 --at noon", "'noon' is no time; write it as 2026-03-29T14:05"),
+        ("usage --month 2026-13", "'2026-13' is no month; write year and month, e.g. 2026-03"),
+        ("usage --account nobody", "no account 'nobody'"),
         ("frob", "No such command 'frob'; see 'sluice --help'"),
         ("account list --jason", "No such option"),
     ],
@@ -140,6 +147,52 @@ def test_a_bad_configuration_or_state_is_one_line(sluice: Sluice, config_file: P
         answer.err
         == f"sluice: {config_file}: cannot be read (No such file or directory); name a readable file with --config\n"
     )
+
+
+def test_who_had_an_address_and_what_it_was_used_for(sluice: Sluice, config_file: Path) -> None:
+    sluice(*POOL)
+    account = sluice("account", "create", "tenant", "--json").json["account_id"]
+    assert sluice("whohad", "203.0.113.10").out == "nobody had 203.0.113.10\n"
+    store = Store.open(load(config_file), clock=lambda: datetime(2024, 5, 6, 12, tzinfo=UTC))
+    with store.write(Call("AllocateAddress", {}, Caller(account, "AKIATEST"), "test")) as txn:
+        allocation = ACTIONS["AllocateAddress"].handler(txn.call, txn)["AllocationId"]
+    store.close()
+
+    assert re.search(rf"2024-05-06 12:00:00 +now +{account} +- +- +- +-", sluice("whohad", "203.0.113.10").out)
+    (period,) = sluice("whohad", "203.0.113.10", "--at", "2024-05-06T14:00+02:00", "--json").json
+    assert (period["account"], period["allocation"], period["until"]) == (account, allocation, None)
+    answer = sluice("whohad", "203.0.113.10", "--at", "2024-05-06T11:59:59")
+    assert answer.out == "nobody had 203.0.113.10 at 2024-05-06 11:59:59 UTC\n"
+
+    assert sluice("usage", "--month", "2024-05", "--csv").out.splitlines() == [
+        "account,public_ip,allocation,hours,associated_hours,packets_in,packets_out,bytes_in,bytes_out",
+        f"{account},203.0.113.10,{allocation},612.0,0.0,0,0,0,0",
+    ]
+    (line,) = sluice("usage", "--month", "2024-06", "--account", "tenant", "--json").json
+    assert line["hours"] == 720
+    assert re.search(
+        rf"{account} +203.0.113.10 +{allocation} +720.00 +0.00 +0 +0", sluice("usage", "--month", "2024-06").out
+    )
+    assert sluice("usage", "--month", "2024-04", "--json").json == []
+
+
+def test_every_mistake_in_the_configuration_is_named(sluice: Sluice, config_file: Path) -> None:
+    answer = sluice("config", "check")
+    assert (answer.status, answer.out, answer.err) == (0, f"{config_file}: in order\n", "")
+    config_file.write_text('aip = 3\n[api]\nbind = "x"\n')
+    answer = sluice("config", "check")
+    assert answer.status == 1
+    assert answer.out.splitlines() == [
+        f"{config_file}:1: aip: is not a known key; did you mean api?",
+        f"{config_file}:3: api.bind: 'x' is no address to listen on; write HOST:PORT, e.g. 127.0.0.1:8773",
+    ]
+    assert answer.err == f"sluice: {config_file}: 2 mistakes; mend them and check again\n"
+    other = config_file.with_name("other.toml")
+    answer = sluice("config", "check", str(other))
+    assert (answer.status, answer.out) == (1, "")
+    assert answer.err.startswith(f"sluice: {other}: cannot be read")
+    other.write_text("")
+    assert sluice("config", "check", str(other)).out == f"{other}: in order\n"
 
 
 def test_help_and_version_need_no_configuration(sluice: Sluice, config_file: Path) -> None:

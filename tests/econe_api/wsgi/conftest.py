@@ -197,10 +197,17 @@ def request_deadline() -> float:
 
 
 @pytest.fixture
-def api(config: Config, account: NewAccount, tmp_path: Path, request_deadline: float) -> Iterator[Api]:
+def settings() -> str:
+    """What else the configuration of :func:`api` says."""
+    return ""
+
+
+@pytest.fixture
+def api(config: Config, account: NewAccount, tmp_path: Path, request_deadline: float, settings: str) -> Iterator[Api]:
     """The real server over the store of the test."""
     file = tmp_path / "sluice.toml"
-    file.write_text(f'state = "{config.state}"\nacknowledge_timeout = 0.2\nsettle_timeout = 0.2\n')
+    timeouts = "acknowledge_timeout = 0.2\nsettle_timeout = 0.2\n"
+    file.write_text(f'state = "{config.state}"\ndatabase = "{config.database}"\n{timeouts}{settings}')
     log = tmp_path / "api.log"
     command = [sys.executable, "-m", "econe_api"]
     if request_deadline != 30.0:
