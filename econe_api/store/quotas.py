@@ -21,6 +21,10 @@ INBOUND_RULES = "inbound-rules-per-group"
 OUTBOUND_RULES = "outbound-rules-per-group"
 GROUPS_PER_INTERFACE = "groups-per-interface"
 INSTANCES = "instances"
+VPCS = "vpcs"
+SUBNETS_PER_VPC = "subnets-per-vpc"
+INTERNET_GATEWAYS = "internet-gateways"
+ROUTE_TABLES_PER_VPC = "route-tables-per-vpc"
 
 #: Values of a new AWS account ("Amazon VPC quotas"; instances: the limit that DescribeAccountAttributes reports).
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -31,6 +35,10 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         OUTBOUND_RULES: 60,
         GROUPS_PER_INTERFACE: 5,
         INSTANCES: 20,
+        VPCS: 5,
+        SUBNETS_PER_VPC: 200,
+        INTERNET_GATEWAYS: 5,
+        ROUTE_TABLES_PER_VPC: 200,
     }
 )
 _MOST = 1_000_000
