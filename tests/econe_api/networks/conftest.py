@@ -167,3 +167,19 @@ def settle(store: Store) -> Callable[..., None]:
             connection.execute(update(instances).where(instances.c.id.in_(ids)).values(state="running"))
 
     return run
+
+
+@pytest.fixture
+def vpc(ec2: Any) -> str:
+    return str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
+
+
+@pytest.fixture
+def subnet(ec2: Any, vpc: str) -> str:
+    return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"])
+
+
+@pytest.fixture
+def public(records: Any, subnet: str) -> Any:
+    """Has the subnet a way to the outside, as the followers are told?"""
+    return lambda: next(record.public for record in records("subnet") if record.id == subnet)

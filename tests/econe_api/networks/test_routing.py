@@ -14,22 +14,6 @@ NO_VPC, NO_GATEWAY, NO_TABLE = "vpc-0000000000000dead", "igw-0000000000000dead",
 ANYWHERE = {"DestinationCidrBlock": "0.0.0.0/0"}
 
 
-@pytest.fixture
-def vpc(ec2: Any) -> str:
-    return str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
-
-
-@pytest.fixture
-def subnet(ec2: Any, vpc: str) -> str:
-    return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"])
-
-
-@pytest.fixture
-def public(records: Any, subnet: str) -> Any:
-    """Has the subnet a way to the outside, as the followers are told?"""
-    return lambda: next(record.public for record in records("subnet") if record.id == subnet)
-
-
 def _gateway(ec2: Any, vpc: str | None = None) -> str:
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     if vpc is not None:
@@ -45,59 +29,6 @@ def _main(ec2: Any, vpc: str) -> dict[str, Any]:
     asked = [{"Name": "association.main", "Values": ["true"]}, {"Name": "vpc-id", "Values": [vpc]}]
     (found,) = ec2.describe_route_tables(Filters=asked)["RouteTables"]
     return dict(found)
-
-
-def test_the_usual_way_to_the_outside(ec2: Any, vpc: str, subnet: str, public: Any, told: Any, clean_up: Any) -> None:
-    """What every tutorial and every tool does, and its end."""
-    tags = [{"Key": "Name", "Value": "door"}]
-    gateway = ec2.create_internet_gateway(TagSpecifications=[{"ResourceType": "internet-gateway", "Tags": tags}])[
-        "InternetGateway"
-    ]
-    assert (gateway["Attachments"], gateway["Tags"]) == ([], tags)
-    door = gateway["InternetGatewayId"]
-    ec2.get_waiter("internet_gateway_exists").wait(
-        InternetGatewayIds=[door], WaiterConfig={"Delay": 1, "MaxAttempts": 1}
-    )
-    ec2.attach_internet_gateway(InternetGatewayId=door, VpcId=vpc)
-    (shown,) = ec2.describe_internet_gateways(InternetGatewayIds=[door])["InternetGateways"]
-    assert shown["Attachments"] == [{"State": "available", "VpcId": vpc}]
-    table = ec2.create_route_table(
-        VpcId=vpc, TagSpecifications=[{"ResourceType": "route-table", "Tags": tags}], ClientToken="once"
-    )
-    assert table["ClientToken"] == "once"
-    table = table["RouteTable"]
-    again = ec2.create_route_table(
-        VpcId=vpc, TagSpecifications=[{"ResourceType": "route-table", "Tags": tags}], ClientToken="once"
-    )
-    assert again["RouteTable"] == table
-    assert table["Tags"] == tags
-    mine = table["RouteTableId"]
-    told()
-    assert ec2.create_route(RouteTableId=mine, GatewayId=door, **ANYWHERE)["Return"] is True
-    assert told() == set()
-    association = ec2.associate_route_table(RouteTableId=mine, SubnetId=subnet)
-    assert association["AssociationState"] == {"State": "associated"}
-    assert told() == {("subnet", subnet)}
-    assert public()
-    again = ec2.associate_route_table(RouteTableId=mine, SubnetId=subnet)
-    assert again["AssociationId"] == association["AssociationId"]
-    (shown,) = ec2.describe_route_tables(RouteTableIds=[mine])["RouteTables"]
-    assert shown["Routes"] == [
-        {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "Origin": "CreateRouteTable", "State": "active"},
-        {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": door, "Origin": "CreateRoute", "State": "active"},
-    ]
-    assert shown["Associations"] == [
-        {
-            "Main": False,
-            "RouteTableAssociationId": association["AssociationId"],
-            "RouteTableId": mine,
-            "SubnetId": subnet,
-            "AssociationState": {"State": "associated"},
-        }
-    ]
-    clean_up(vpc)
-    assert vpc not in {found["VpcId"] for found in ec2.describe_vpcs()["Vpcs"]}
-    assert ec2.describe_tags()["Tags"] == []
 
 
 def test_whatever_takes_the_route_away_takes_the_way(ec2: Any, vpc: str, subnet: str, public: Any, told: Any) -> None:
