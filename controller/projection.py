@@ -197,15 +197,9 @@ def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
     if record is None or interface is None or place is None or place.host != host:
         return None
     vpc, pool = index.vpcs.get(interface.vpc), index.pools.get(record.pool)
-    subnet = index.subnets.get(interface.subnet)
-    # Without a route to an internet gateway nothing comes from outside and nothing leaves.
-    if (
-        vpc is None
-        or pool is None
-        or record.private_ip not in interface.addresses
-        or subnet is None
-        or not subnet.public
-    ):
+    if vpc is None or pool is None or record.private_ip not in interface.addresses:
+        return None
+    if not index.reaches_outside(interface):
         return None
     gateway = mac_to_int(pool.gateway_mac) if pool.gateway_mac else index.hosts[host].gateways.get(pool.gateway)
     # Without its gateway an address would attract packets and answer none; another host may do better.

@@ -116,6 +116,8 @@ def test_one_account_with_two_vpcs(cloud, world, networks, wait_until, shut, out
     world.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=ours.id)
     world.associate(allocation, one)
     assert cloud.outside.fetch(public) == one.inside.fetch(outside_ip) == shut
+    for ends_of_trace in ((one.interface, outside_ip), (outside_ip, public)):
+        assert "has no route to an internet gateway" in _traced(cloud, *ends_of_trace)["reason"]
     table = ours.main_table()
     world.ec2.create_route(RouteTableId=table, DestinationCidrBlock=ANYWHERE, GatewayId=gateway)
     assert cloud.outside.fetch(public) == f"{one.id} saw {outside_ip}"
@@ -142,3 +144,8 @@ def test_one_account_with_two_vpcs(cloud, world, networks, wait_until, shut, out
 def _findings(cloud):
     done = CliRunner().invoke(cli, ["--config", str(cloud.config_file), "audit", "--json"])
     return json.loads(done.output)["findings"] if done.exit_code in (0, 2) else [done.output]
+
+
+def _traced(cloud, *ends):
+    done = CliRunner().invoke(cli, ["--config", str(cloud.config_file), "trace", "--json", *ends, "tcp", "80"])
+    return json.loads(done.output)
