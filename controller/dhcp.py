@@ -42,9 +42,9 @@ def lease_of(index: Index, place: Place, settings: DhcpConfig, mtu: int) -> Leas
     # An interface that is being moved is plugged in twice, and that of a strange MAC is nobody's.
     if record is None or index.places.get(interface) != place:
         return None
-    subnet = index.subnets.get(record.subnet)
+    subnet, vpc = index.subnets.get(record.subnet), index.vpcs.get(record.vpc)
     address = next((text for text in record.addresses if ":" not in text), None)
-    if subnet is None or address is None:
+    if subnet is None or vpc is None or address is None:
         return None
     return Lease(
         mac=mac_to_int(record.mac),
@@ -55,5 +55,5 @@ def lease_of(index: Index, place: Place, settings: DhcpConfig, mtu: int) -> Leas
         seconds=settings.lease,
         hostname=f"ip-{address.replace('.', '-')}",
         domain=settings.domain,
-        dns=tuple(ipv4_to_int(server) for server in settings.dns),
+        dns=tuple(ipv4_to_int(server) for server in settings.dns) if vpc.dns_support else (),
     )

@@ -86,6 +86,11 @@ class Index:
         ]
         return Place(*min(found)[2:]) if found else None
 
+    def reaches_outside(self, interface: InterfaceRecord) -> bool:
+        """Is the interface's subnet routed to an internet gateway?  Without that its elastic IPs are dark."""
+        subnet = self.subnets.get(interface.subnet)
+        return subnet is not None and subnet.public
+
     def unresolved(self, host: str) -> list[str]:
         """Gateways of pools without a configured MAC whose MAC ``host``, which has an uplink, does not know."""
         ports = self.hosts[host]

@@ -216,6 +216,8 @@ def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
     vpc, pool = index.vpcs.get(interface.vpc), index.pools.get(record.pool)
     if vpc is None or pool is None or record.private_ip not in interface.addresses:
         return None
+    if not index.reaches_outside(interface):
+        return None
     gateway = mac_to_int(pool.gateway_mac) if pool.gateway_mac else index.hosts[host].gateways.get(pool.gateway)
     # Without its gateway an address would attract packets and answer none; another host may do better.
     if gateway is None:

@@ -117,7 +117,18 @@ def _no_route(index: Index, journey: Journey) -> str:
     return f"no interface of the VPC that is plugged in has the address {journey.destination}"
 
 
+def closed_subnet(index: Index, record: InterfaceRecord) -> str:
+    """Why an elastic IP of an interface in a subnet without a way to the outside is dark."""
+    return (
+        f"the subnet {record.subnet} of {interface_words(index, record.id)} has no route to an internet gateway; "
+        "add 0.0.0.0/0 to the route table that it uses"
+    )
+
+
 def _no_elastic(index: Index, journey: Journey) -> str:
+    record = index.interfaces.get(journey.sender or "")
+    if record is not None and index.addresses_of.get(record.id) and not index.reaches_outside(record):
+        return closed_subnet(index, record)
     return (
         f"{_end(index, journey.sender, journey.source)} has no elastic IP, and without one nothing leaves the VPC; "
         "give it one with AssociateAddress"

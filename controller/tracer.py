@@ -16,7 +16,7 @@ from controller.agent_channel import AskError
 from controller.bindings import HostPorts
 from controller.composer import Composer
 from controller.keys import Key
-from controller.reasons import Allowing, Journey, Service, allowing, denial, inside
+from controller.reasons import Allowing, Journey, Service, allowing, closed_subnet, denial, inside
 from controller.trace_ends import End, TraceError, read_destination, read_service, read_source
 from controller.trace_text import IN_PORT, Reading, Step, read_trace
 from controller.words import group_words, interface_words, key_words, rule_words
@@ -176,7 +176,10 @@ class _Walk:
     def _outside(self, origin: str | None, frame: _Frame) -> None:
         index = self.composer.index
         record = index.addresses.get(frame.ip_dst)
-        if record is not None:
+        holder = index.interfaces.get(record.interface) if record is not None else None
+        if holder is not None and not index.reaches_outside(holder):
+            self.reason = f"no host answers for elastic IP {frame.ip_dst}: {closed_subnet(index, holder)}"
+        elif record is not None:
             self.reason = (
                 f"no host answers for elastic IP {frame.ip_dst}: {interface_words(index, record.interface)} is "
             )

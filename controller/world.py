@@ -274,9 +274,21 @@ class World:
         _put(self.index.subnets, key, record)
         if record:
             self.index.subnets_of[record.vpc].add(key)
+        for interface in self._interfaces_in(old, record):
+            for public_ip in self.index.addresses_of[interface]:
+                self._mark_elastic(self.index.addresses.get(public_ip))
         # The virtual router works between subnets only, so their number matters to every neighbour.
         for vpc in {item.vpc for item in (old, record) if item}:
             self._mark(self._vpc_audience(vpc), self._vpc_keys(vpc))
+
+    def _interfaces_in(self, old: SubnetRecord | None, new: SubnetRecord | None) -> list[str]:
+        """The interfaces in a subnet whose way to the outside has come or gone."""
+        if (old is not None and old.public) == (new is not None and new.public):
+            return []
+        subnet = old or new
+        interfaces = self.index.interfaces
+        inside = self.index.interfaces_of[subnet.vpc] if subnet else ()
+        return [key for key in inside if subnet and interfaces[key].subnet == subnet.id]
 
     def _set_pool(self, key: str, record: PoolRecord | None) -> None:
         _put(self.index.pools, key, record)

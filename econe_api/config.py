@@ -31,6 +31,8 @@ __all__ = [
     "parse",
 ]
 
+FABRICS = ("vlan", "vxlan", "flat")
+"""What a fabric may tell VPCs apart by."""
 REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
 ENVIRONMENT = "SLUICE_CONFIG"
@@ -122,7 +124,8 @@ class Config:
     """The whole file.  Timeouts are in seconds: how long a call waits for switches and for instances.
 
     ``database`` is an SQLAlchemy URL; ``key_file`` holds the key that access-key secrets are encrypted with.
-    ``ipv6`` gives the networks of new accounts IPv6.
+    ``ipv6`` gives the networks of new accounts IPv6.  ``fabric`` is the fabric mode of the agents, one of
+    :data:`FABRICS`: only with ``vlan`` does a VPC take one of the fabric's 3,994 tags.
     """
 
     state: Path
@@ -139,6 +142,7 @@ class Config:
     images: tuple[Image, ...]
     instance_types: tuple[InstanceType, ...]
     ipv6: bool = False
+    fabric: str = "vlan"
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -231,9 +235,17 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         images=tuple(_image(entry) for entry in top.entries("image", "id")) or _IMAGES,
         instance_types=tuple(_instance_type(entry) for entry in top.entries("instance_type", "name")) or _TYPES,
         ipv6=top.boolean("ipv6", default=False),
+        fabric=_fabric(top),
     )
     top.finish()
     return config
+
+
+def _fabric(top: Table) -> str:
+    fabric = top.text("fabric", "vlan")
+    if fabric not in FABRICS:
+        raise top.error("fabric", f"{fabric!r} is no fabric mode", 'write "vlan", "vxlan" or "flat"')
+    return fabric
 
 
 def _database(top: Table, state: Path) -> str:

@@ -194,7 +194,7 @@ class Cloud:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
         hypervisors, revoked = cloud_file.options(self.lab), self.plan.revoked_connections
-        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked)
+        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked, self.plan.fabric)
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:

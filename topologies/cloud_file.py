@@ -22,13 +22,14 @@ def write(
     controller: str,
     hypervisors: Mapping[str, Mapping[str, object]],
     revoked_connections: str = "cut",
+    fabric: str = "vlan",
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
     ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
     """
     hosts = [_hypervisor(host, table) for host, table in hypervisors.items()]
-    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections), *hosts])
+    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric), *hosts])
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -69,11 +70,12 @@ def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
     return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
-def _services(state: Path, port: int, controller: str, revoked_connections: str) -> str:
+def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
 ipv6 = true
+fabric = "{fabric}"
 
 [api]
 bind = "127.0.0.1:{port}"

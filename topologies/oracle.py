@@ -102,7 +102,7 @@ def verdict(state: State, sender: Sender, destination: str, service: Service) ->
     if version == 6 or IPv4Address(destination) in IPv4Network(vpc.cidr):  # elastic IPs are IPv4
         return _private(state, interface, sender.address, destination, service)
     public = next((a.public_ip for a in state.all(AddressRecord) if _stands_for(a, interface, sender.address)), None)
-    if public is None:
+    if public is None or not _routed_outside(state, interface):
         return DENIED
     return _from_public(state, state.hosts[interface.id], public, destination, service)
 
@@ -129,6 +129,8 @@ def _from_public(state: State, origin: str | None, source: str, destination: str
         host = state.hosts[receiver.id]
         if host != origin and not {host, origin or host} <= state.uplinks:
             break
+        if not _routed_outside(state, receiver):
+            break
         vpc = next(record for record in state.all(VpcRecord) if record.id == receiver.vpc)
         if IPv4Address(source) in IPv4Network(vpc.cidr):
             return DENIED  # nobody outside has a private address of the VPC: forged
@@ -137,6 +139,11 @@ def _from_public(state: State, origin: str | None, source: str, destination: str
         return DENIED
     leaves = origin is not None and origin in state.uplinks
     return Verdict(OUTSIDE, source, destination) if leaves else DENIED
+
+
+def _routed_outside(state: State, interface: InterfaceRecord) -> bool:
+    """Has the interface's subnet a route to an internet gateway?"""
+    return next(record for record in state.all(SubnetRecord) if record.id == interface.subnet).public
 
 
 def _stands_for(address: AddressRecord, interface: InterfaceRecord, private_ip: str) -> bool:

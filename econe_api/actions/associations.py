@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from econe_api.actions import address_rows, identifiers
+from econe_api.actions import address_rows, identifiers, networks
 from econe_api.actions.parameters import exactly_one
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
 from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interfaces, vpcs
+from econe_api.store.schema import addresses, instances, interfaces
 from econe_api.store.transaction import Transaction
 
 
@@ -29,7 +29,7 @@ def associate(call: Call, txn: Transaction) -> dict[str, Any]:
     else:
         address = address_rows.by_public_ip(txn, params["PublicIp"])
     target = _of_instance(txn, params["InstanceId"]) if params.get("InstanceId") else _interface(txn, params)
-    _check_target(params.get("PrivateIpAddress"), target)
+    _check_target(txn, params.get("PrivateIpAddress"), target)
     if (address.interface, address.private_ip) == (target.id, target.private_ip):
         return {"AssociationId": address.association}
     held = txn.connection.execute(
@@ -54,10 +54,9 @@ def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
     """The only interface of a running instance."""
     identifiers.check("i", [instance])
     query = (
-        select(instances.c.state, interfaces, vpcs.c.is_default.label("in_default_vpc"))
+        select(instances.c.state, interfaces)
         .select_from(instances)
         .outerjoin(interfaces, interfaces.c.instance == instances.c.id)
-        .outerjoin(vpcs, vpcs.c.id == interfaces.c.vpc)
         .where(instances.c.account == txn.account, instances.c.id == instance)
     )
     rows = list(txn.connection.execute(query))
@@ -80,25 +79,20 @@ def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
 def _interface(txn: Transaction, params: Any) -> Row[Any]:
     interface = params["NetworkInterfaceId"]
     identifiers.check("eni", [interface])
-    query = (
-        select(interfaces, vpcs.c.is_default.label("in_default_vpc"))
-        .join(vpcs, vpcs.c.id == interfaces.c.vpc)
-        .where(interfaces.c.account == txn.account, interfaces.c.id == interface)
-    )
+    query = select(interfaces).where(interfaces.c.account == txn.account, interfaces.c.id == interface)
     row = txn.connection.execute(query).first()
     if row is None:
         raise Ec2Error("InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{interface}' does not exist")
     return row
 
 
-def _check_target(private_ip: str | None, target: Row[Any]) -> None:
+def _check_target(txn: Transaction, private_ip: str | None, target: Row[Any]) -> None:
     if private_ip not in (None, "", target.private_ip):
         raise Ec2Error(
             "InvalidParameterValue",
             f"Invalid value '{private_ip}' for PrivateIpAddress. It is not an address of {target.id}",
         )
-    if not target.in_default_vpc:
-        # Internet gateways cannot be made yet: the default VPC comes with one, others have none.
+    if not networks.reaches_outside(txn, target.vpc):
         raise Ec2Error("Gateway.NotAttached", f"Network {target.vpc} is not attached to any internet gateway")
 
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
 from econe_api.errors import Ec2Error
 
+_DIGITS_NOW = 17
 _DIGITS = re.compile(r"[0-9a-f]{8}|[0-9a-f]{17}")
 
 #: The error code of a badly formed id, by prefix.  EC2 spells these codes as it pleases.
 _MALFORMED = {
     "ami": "InvalidAMIID.Malformed",
+    "dopt": "InvalidDhcpOptionsId.Malformed",
     "eni": "InvalidNetworkInterfaceId.Malformed",
     "i": "InvalidInstanceID.Malformed",
     "pl": "InvalidPrefixListId.Malformed",
+    "igw": "InvalidInternetGatewayId.Malformed",
+    "rtb": "InvalidRouteTableId.Malformed",
     "sg": "InvalidGroupId.Malformed",
     "sgr": "InvalidSecurityGroupRuleId.Malformed",
+    "subnet": "InvalidSubnetID.Malformed",
     "vpc": "InvalidVpcId.Malformed",
 }
+
+
+def following(prefix: str, resource: str) -> str:
+    """The id, always the same, of what a resource has exactly one of.
+
+    What follows a slash in ``prefix`` tells two things of one prefix apart ("vpc-cidr-assoc/6").
+    """
+    digits = hashlib.sha256(f"{prefix} {resource}".encode()).hexdigest()[:_DIGITS_NOW]
+    return f"{prefix.partition('/')[0]}-{digits}"
 
 
 def check(prefix: str, ids: Iterable[str]) -> list[str]:

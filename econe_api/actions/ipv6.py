@@ -23,9 +23,12 @@ MOST_ADDRESSES = 15
 
 @dataclass(frozen=True, slots=True)
 class Ipv6Request:
-    """IPv6 for each instance of a launch: ``count`` addresses, or those named (canonical text)."""
+    """IPv6 for each instance of a launch: ``count`` addresses, or those named (canonical text).
 
-    count: int = 0
+    ``count`` None = nothing was said about it, so the subnet decides.
+    """
+
+    count: int | None = None
     addresses: tuple[str, ...] = ()
 
     @property
@@ -41,7 +44,7 @@ def parse(asked: Mapping[str, Any], most: int) -> Ipv6Request:
         Ec2Error: InvalidParameterCombination, InvalidParameterValue.
 
     """
-    count = asked.get("Ipv6AddressCount") or 0
+    count = asked.get("Ipv6AddressCount")
     named = [_canonical(item.get("Ipv6Address")) for item in asked.get("Ipv6Addresses") or ()]
     if count and named:
         raise Ec2Error("InvalidParameterCombination", "You may specify ipv6Addresses or ipv6AddressCount, but not both")
@@ -51,7 +54,7 @@ def parse(asked: Mapping[str, Any], most: int) -> Ipv6Request:
         )
     if len(set(named)) != len(named):
         raise Ec2Error("InvalidParameterValue", "The same IPv6 address must not appear multiple times")
-    if count < 0 or max(count, len(named)) > MOST_ADDRESSES:
+    if (count or 0) < 0 or max(count or 0, len(named)) > MOST_ADDRESSES:
         raise Ec2Error(
             "InvalidParameterValue", f"Value ({count}) for parameter ipv6AddressCount is invalid. 0 to {MOST_ADDRESSES}"
         )
@@ -92,6 +95,8 @@ def choose(txn: Transaction, subnet: Row[Any], request: Ipv6Request, instances: 
             InvalidIPAddress.InUse.
 
     """
+    if request.count is None and not request.addresses and subnet.assign_ipv6:
+        request = Ipv6Request(1)
     if not request.wanted:
         return [()] * instances
     if subnet.ipv6_cidr is None:
@@ -102,7 +107,7 @@ def choose(txn: Transaction, subnet: Row[Any], request: Ipv6Request, instances: 
         for address in request.addresses:
             _check(address, network, used)
         return [request.addresses] * instances
-    return [tuple(_draw(network, used) for _ in range(request.count)) for _ in range(instances)]
+    return [tuple(_draw(network, used) for _ in range(request.wanted)) for _ in range(instances)]
 
 
 def _check(text: str, network: ipaddress.IPv6Network, used: set[str]) -> None:

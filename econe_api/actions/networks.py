@@ -8,6 +8,7 @@ from sqlalchemy import Row, select
 
 from econe_api.actions import identifiers
 from econe_api.errors import Ec2Error
+from econe_api.store.network_tables import internet_gateways
 from econe_api.store.schema import subnets, vpcs
 from econe_api.store.transaction import Transaction
 
@@ -25,6 +26,22 @@ def default_vpc(txn: Transaction) -> Row[Any]:
     return row
 
 
+def no_vpc(vpc_id: str) -> Ec2Error:
+    """The error for a VPC that is not there, or not the caller's."""
+    return Ec2Error("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
+
+
+def no_subnet(subnet_id: str) -> Ec2Error:
+    """The error for a subnet that is not there, or not the caller's."""
+    return Ec2Error("InvalidSubnetID.NotFound", f"The subnet ID '{subnet_id}' does not exist")
+
+
+def reaches_outside(txn: Transaction, vpc_id: str) -> bool:
+    """Is an internet gateway attached to the VPC?"""
+    query = select(internet_gateways.c.id).where(internet_gateways.c.vpc == vpc_id)
+    return txn.connection.scalar(query) is not None
+
+
 def vpc(txn: Transaction, vpc_id: str) -> Row[Any]:
     """The row of a VPC.
 
@@ -35,7 +52,7 @@ def vpc(txn: Transaction, vpc_id: str) -> Row[Any]:
     identifiers.check("vpc", [vpc_id])
     row = txn.connection.execute(select(vpcs).where(vpcs.c.account == txn.account, vpcs.c.id == vpc_id)).first()
     if row is None:
-        raise Ec2Error("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
+        raise no_vpc(vpc_id)
     return row
 
 
@@ -53,7 +70,7 @@ def subnet(txn: Transaction, subnet_id: str) -> Row[Any]:
     )
     row = txn.connection.execute(query).first()
     if row is None:
-        raise Ec2Error("InvalidSubnetID.NotFound", f"The subnet ID '{subnet_id}' does not exist")
+        raise no_subnet(subnet_id)
     return row
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, or_, select
 
-from econe_api.actions import pagination, tag_rows
+from econe_api.actions import dhcp_options, network_acls, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.instance_rows import visible
 from econe_api.actions.parameters import require
+from econe_api.actions.vpc_shapes import dhcp_options_id
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store.network_tables import internet_gateways, route_tables
 from econe_api.store.prefix_list_tables import prefix_lists
-from econe_api.store.schema import addresses, groups, instances, interfaces, rules, tags
+from econe_api.store.schema import addresses, groups, instances, interfaces, rules, subnets, tags, vpcs
 from econe_api.store.transaction import Transaction
 
 _Own = Callable[[Transaction, Sequence[str]], Select[Any]]
@@ -30,6 +32,12 @@ def _of(column: ColumnElement[Any], account: ColumnElement[Any]) -> _Own:
     return lambda txn, ids: select(column).where(account == txn.account, column.in_(ids))
 
 
+def _in_own_vpc(column: ColumnElement[Any], vpc: ColumnElement[Any]) -> _Own:
+    return lambda txn, ids: select(column).where(
+        column.in_(ids), vpc.in_(select(vpcs.c.id).where(vpcs.c.account == txn.account))
+    )
+
+
 #: By the prefix of the id: resource type, the code of an id that is not there, how the caller's own are found.
 _KINDS: dict[str, tuple[str, str, _Own]] = {
     "eipalloc": (
@@ -42,6 +50,14 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
         "InvalidNetworkInterfaceID.NotFound",
         _of(interfaces.c.id, interfaces.c.account),
     ),
+    "igw": (
+        "internet-gateway",
+        "InvalidInternetGatewayID.NotFound",
+        _of(internet_gateways.c.id, internet_gateways.c.account),
+    ),
+    "rtb": ("route-table", "InvalidRouteTableID.NotFound", _in_own_vpc(route_tables.c.id, route_tables.c.vpc)),
+    "subnet": ("subnet", "InvalidSubnetID.NotFound", _in_own_vpc(subnets.c.id, subnets.c.vpc)),
+    "vpc": ("vpc", "InvalidVpcID.NotFound", _of(vpcs.c.id, vpcs.c.account)),
     "i": (
         "instance",
         "InvalidInstanceID.NotFound",
@@ -50,6 +66,12 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
     "pl": ("prefix-list", "InvalidPrefixListID.NotFound", _of(prefix_lists.c.id, prefix_lists.c.account)),
     "sg": ("security-group", "InvalidGroup.NotFound", _of(groups.c.id, groups.c.account)),
     "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
+}
+
+#: The same for resources that are in no table, because they follow from others.
+_FOLLOWING: dict[str, tuple[str, str, Callable[[Transaction], list[str]]]] = {
+    "acl": (network_acls.KIND, "InvalidNetworkAclID.NotFound", network_acls.ids),
+    "dopt": (dhcp_options.KIND, "InvalidDhcpOptionsID.NotFound", lambda txn: [dhcp_options_id(txn.account)]),
 }
 
 _FIELDS: dict[str, Field[Row[Any]]] = {
@@ -96,13 +118,17 @@ def _resources(call: Call, txn: Transaction) -> dict[str, list[str]]:
     by_prefix: dict[str, list[str]] = defaultdict(list)
     for resource in dict.fromkeys(call.params["Resources"]):
         prefix = resource.partition("-")[0]
-        if prefix not in _KINDS:
+        if prefix not in _KINDS and prefix not in _FOLLOWING:
             raise Ec2Error("InvalidID", f"The ID '{resource}' is not valid")
         by_prefix[prefix].append(resource)
     found = {}
     for prefix, ids in by_prefix.items():
-        kind, code, own = _KINDS[prefix]
-        present = set(txn.connection.scalars(own(txn, ids)))
+        if prefix in _FOLLOWING:
+            kind, code, following = _FOLLOWING[prefix]
+            present = set(following(txn))
+        else:
+            kind, code, own = _KINDS[prefix]
+            present = set(txn.connection.scalars(own(txn, ids)))
         for resource in ids:
             if resource not in present:
                 raise Ec2Error(code, f"The ID '{resource}' does not exist")

@@ -22,14 +22,23 @@ class _Zone:
 
 
 _ZONE_FIELDS: dict[str, Field[_Zone]] = {
+    "group-long-name": Field(lambda zone: (zone.region,)),
     "group-name": Field(lambda zone: (zone.region,)),
+    "message": Field(lambda _zone: ()),
     "opt-in-status": Field(lambda _zone: (_OPT_IN,)),
+    "parent-zone-id": Field(lambda _zone: ()),
+    "parent-zone-name": Field(lambda _zone: ()),
     "region-name": Field(lambda zone: (zone.region,)),
     "state": Field(lambda _zone: ("available",)),
     "zone-id": Field(lambda zone: (zone.id,)),
     "zone-name": Field(lambda zone: (zone.name,)),
     "zone-type": Field(lambda _zone: ("availability-zone",)),
 }
+
+
+def ids(config: Config) -> dict[str, str]:
+    """The id of each zone, by its name, in order."""
+    return {zone.name: zone.id for zone in _zones(config)}
 
 
 def _zones(config: Config) -> list[_Zone]:
@@ -39,7 +48,7 @@ def _zones(config: Config) -> list[_Zone]:
 
 
 def describe_zones(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show the availability zones: the zones of the hypervisors."""
+    """Show the availability zones: the zones of the hypervisors.  There are none that one has to opt in to."""
     params = call.params
     filters: Filters[_Zone] = Filters(params.get("Filters"), _ZONE_FIELDS)
     zones = _zones(txn.config)
@@ -64,6 +73,7 @@ def _zone(zone: _Zone) -> dict[str, Any]:
         "ZoneId": zone.id,
         "RegionName": zone.region,
         "GroupName": zone.region,
+        "GroupLongName": zone.region,
         "NetworkBorderGroup": zone.region,
         "ZoneType": "availability-zone",
         "State": "available",

@@ -18,6 +18,9 @@ from econe_api.protocol.xml import escape
 Writer = Callable[[Any, list[str]], None]
 
 
+_NESTED = ("list", "map", "structure")
+
+
 @cache
 def has_output(action: str) -> bool:
     """Tell whether the model gives an operation's answer any members."""
@@ -50,7 +53,9 @@ def _write_nothing(value: Mapping[str, Any], pieces: list[str]) -> None:
 @cache
 def _structure(shape_name: str) -> Writer:
     members = service().shape_for(shape_name).members
-    names = {member: output_name(shape, member) for member, shape in members.items()}
+    # boto 2 takes the end of a list's item for the end of what holds the list: it reads nothing that comes after.
+    ordered = sorted(members, key=lambda member: (members[member].type_name in _NESTED, member != "Tags"))
+    names = {member: output_name(members[member], member) for member in ordered}
     writers: dict[str, Writer] = {}  # filled as members are met, since structures may contain themselves
 
     def write(value: Mapping[str, Any], pieces: list[str]) -> None:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import string
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import repeat
 
 from sqlalchemy import delete, exists, insert, select, update
 
-from econe_api.config import Config
 from econe_api.store.administration import OPERATOR, administration
 from econe_api.store.errors import StoreError
-from econe_api.store.records import Kind
-from econe_api.store.schema import access_keys, accounts, groups, rules, subnets, vpcs
+from econe_api.store.schema import access_keys, accounts
 from econe_api.store.store import Store
 from econe_api.store.transaction import Transaction
+from econe_api.store.vpc_rows import add_default_vpc
 
-DEFAULT_VPC = ipaddress.IPv4Network("172.31.0.0/16")
-"""Every account's default VPC, as in EC2; tenants' addresses may be the same, they never meet."""
-_SUBNET_PREFIX = 20
-_FIRST_VLAN = 100
-_LAST_VLAN = 4094
 _KEY_ALPHABET = string.ascii_uppercase + "234567"
 _SECRET_ALPHABET = string.ascii_letters + string.digits + "+/"
 _LONGEST_NAME = 255
@@ -78,10 +70,7 @@ def create_account(store: Store, name: str) -> NewAccount:
             raise StoreError(f"there is an account named {name!r} already; see 'sluice account list'")
         account = _new_account_id(txn)
         txn.connection.execute(insert(accounts).values(id=account, name=name, created=txn.now))
-        vpc = _add_vpc(txn, store.config, account)
-        txn.connection.execute(update(accounts).where(accounts.c.id == account).values(default_vpc=vpc))
-        _add_subnets(txn, store.config, vpc)
-        _add_default_group(txn, account, vpc)
+        add_default_vpc(txn, account)
         key = _add_key(txn, store, account)
     return NewAccount(account_id=account, access_key_id=key.access_key_id, secret=key.secret)
 
@@ -162,77 +151,3 @@ def _add_key(txn: Transaction, store: Store, account: str) -> NewKey:
         insert(access_keys).values(id=key.access_key_id, account=account, secret=sealed, active=True, created=txn.now)
     )
     return key
-
-
-def _unique_local_block() -> ipaddress.IPv6Network:
-    """A /56 for a VPC, of a random unique local prefix (RFC 4193), so that no two VPCs are alike."""
-    return ipaddress.IPv6Network(((0xFD << 40 | secrets.randbits(40)) << 80, 56))
-
-
-def _add_vpc(txn: Transaction, config: Config, account: str) -> str:
-    number = txn.next_number("vpc")
-    ipv6 = str(_unique_local_block()) if config.ipv6 else None
-    vlan = _FIRST_VLAN + number
-    if vlan > _LAST_VLAN:
-        raise StoreError(
-            f"all {_LAST_VLAN - _FIRST_VLAN} VLANs of the fabric are taken; start another cloud for more accounts"
-        )
-    vpc = txn.new_id("vpc")
-    txn.connection.execute(
-        insert(vpcs).values(
-            id=vpc,
-            number=number,
-            account=account,
-            cidr=str(DEFAULT_VPC),
-            vlan=vlan,
-            is_default=True,
-            ipv6_cidr=ipv6,
-        )
-    )
-    txn.touch(Kind.VPC, vpc)
-    return vpc
-
-
-def _add_subnets(txn: Transaction, config: Config, vpc: str) -> None:
-    blocks = DEFAULT_VPC.subnets(new_prefix=_SUBNET_PREFIX)
-    most = 1 << (_SUBNET_PREFIX - DEFAULT_VPC.prefixlen)
-    if len(config.zones) > most:
-        raise StoreError(
-            f"{len(config.zones)} zones do not fit a default VPC; give the hypervisors at most {most} zones"
-        )
-    network = txn.connection.scalar(select(vpcs.c.ipv6_cidr).where(vpcs.c.id == vpc))
-    ipv6 = repeat(None) if network is None else map(str, ipaddress.IPv6Network(network).subnets(new_prefix=64))
-    for zone, block, ipv6_cidr in zip(config.zones, blocks, ipv6, strict=False):
-        subnet = txn.new_id("subnet")
-        txn.connection.execute(
-            insert(subnets).values(id=subnet, vpc=vpc, cidr=str(block), zone=zone, is_default=True, ipv6_cidr=ipv6_cidr)
-        )
-        txn.touch(Kind.SUBNET, subnet)
-
-
-def _add_default_group(txn: Transaction, account: str, vpc: str) -> None:
-    group = txn.new_id("sg")
-    txn.connection.execute(
-        insert(groups).values(
-            id=group,
-            number=txn.next_number("group"),
-            account=account,
-            vpc=vpc,
-            name="default",
-            description="default VPC security group",
-        )
-    )
-    any_traffic = {"group": group, "protocol": -1}
-    network = txn.connection.scalar(select(vpcs.c.ipv6_cidr).where(vpcs.c.id == vpc))
-    anywhere = ("0.0.0.0/0",) if network is None else ("0.0.0.0/0", "::/0")
-    txn.connection.execute(
-        insert(rules),
-        [
-            {**any_traffic, "id": txn.new_id("sgr"), "egress": False, "cidr": None, "referenced_group": group},
-            *(
-                {**any_traffic, "id": txn.new_id("sgr"), "egress": True, "cidr": cidr, "referenced_group": None}
-                for cidr in anywhere
-            ),
-        ],
-    )
-    txn.touch(Kind.GROUP, group)

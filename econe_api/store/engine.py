@@ -15,12 +15,17 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from econe_api.store import address_tables, prefix_list_tables
+from econe_api.store import (
+    address_tables,
+    history_tables,
+    network_tables,
+    prefix_list_tables,
+)
 from econe_api.store.availability import unavailable
 from econe_api.store.errors import StoreError, StoreUnavailableError
 from econe_api.store.schema import counters, metadata
 
-TABLES = (address_tables, prefix_list_tables)
+TABLES = (address_tables, history_tables, network_tables, prefix_list_tables)
 """Modules whose tables belong to the schema besides :mod:`econe_api.store.schema`."""
 WRITE = "sluice_write"
 """Execution option of a connection whose transactions write."""

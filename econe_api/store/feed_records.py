@@ -22,6 +22,7 @@ from econe_api.store.records import (
     SubnetRecord,
     VpcRecord,
 )
+from econe_api.store.routing import public_subnets
 from econe_api.store.schema import (
     addresses,
     groups,
@@ -47,16 +48,20 @@ def _within(column: ColumnElement[str], only: Keys) -> ColumnElement[bool]:
 
 def _vpcs(connection: Connection, only: Keys) -> Found:
     for row in connection.execute(select(vpcs).where(_within(vpcs.c.id, only)).order_by(vpcs.c.id)):
-        yield row.id, VpcRecord(row.id, number=row.number, cidr=row.cidr, vlan=row.vlan, ipv6_cidr=row.ipv6_cidr)
+        yield row.id, VpcRecord(row.id, row.number, row.cidr, row.vlan or 0, row.ipv6_cidr, row.dns_support)
 
 
 def _subnets(connection: Connection, only: Keys) -> Found:
+    public = set(connection.scalars(public_subnets().where(_within(subnets.c.id, only))))
     for row in connection.execute(select(subnets).where(_within(subnets.c.id, only)).order_by(subnets.c.id)):
         gateway = str(ipaddress.IPv4Network(row.cidr).network_address + 1)
         ipv6_gateway = None
         if row.ipv6_cidr is not None:
             ipv6_gateway = str(ipaddress.IPv6Network(row.ipv6_cidr).network_address + 1)
-        yield row.id, SubnetRecord(row.id, row.vpc, row.cidr, gateway, row.ipv6_cidr, ipv6_gateway)
+        yield (
+            row.id,
+            SubnetRecord(row.id, row.vpc, row.cidr, gateway, row.ipv6_cidr, ipv6_gateway, row.id in public),
+        )
 
 
 def _pools(connection: Connection, only: Keys) -> Found:

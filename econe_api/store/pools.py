@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, IPv4Network
 
 from sqlalchemy import Connection, func, insert, select
 
-from econe_api.store.accounts import DEFAULT_VPC
 from econe_api.store.administration import administration
 from econe_api.store.errors import StoreError
 from econe_api.store.records import Kind
 from econe_api.store.schema import addresses, pools
 from econe_api.store.store import Store
+from econe_api.store.vpc_rows import DEFAULT_VPC
 
 _MOST_ADDRESSES = 65_536
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

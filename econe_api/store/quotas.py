@@ -22,6 +22,10 @@ OUTBOUND_RULES = "outbound-rules-per-group"
 GROUPS_PER_INTERFACE = "groups-per-interface"
 INSTANCES = "instances"
 PREFIX_LISTS = "prefix-lists"
+VPCS = "vpcs"
+SUBNETS_PER_VPC = "subnets-per-vpc"
+INTERNET_GATEWAYS = "internet-gateways"
+ROUTE_TABLES_PER_VPC = "route-tables-per-vpc"
 
 #: Values of a new AWS account ("Amazon VPC quotas"; instances: the limit that DescribeAccountAttributes reports).
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -33,6 +37,10 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         GROUPS_PER_INTERFACE: 5,
         INSTANCES: 20,
         PREFIX_LISTS: 100,
+        VPCS: 5,
+        SUBNETS_PER_VPC: 200,
+        INTERNET_GATEWAYS: 5,
+        ROUTE_TABLES_PER_VPC: 200,
     }
 )
 _MOST = 1_000_000

@@ -24,9 +24,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VpcRecord:
-    """A VPC.  ``number`` is its metadata in the pipeline, ``vlan`` its tag on the fabric (1-4094).
+    """A VPC.  ``number`` is its metadata in the pipeline, ``vlan`` its tag on the fabric (1-4094, 0 = it has none).
 
-    ``ipv6_cidr`` is its IPv6 prefix, None = it has no IPv6.
+    ``ipv6_cidr`` is its IPv6 prefix, None = it has no IPv6; with ``dns_support`` its instances are told name servers.
     """
 
     id: str
@@ -34,11 +34,15 @@ class VpcRecord:
     cidr: str
     vlan: int
     ipv6_cidr: str | None = None
+    dns_support: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class SubnetRecord:
-    """A subnet with the address of its virtual router; the same for IPv6, None = it has no IPv6."""
+    """A subnet with the address of its virtual router; the same for IPv6, None = it has no IPv6.
+
+    ``public`` = it is routed to an internet gateway, so elastic IPs in it work.
+    """
 
     id: str
     vpc: str
@@ -46,6 +50,7 @@ class SubnetRecord:
     gateway: str
     ipv6_cidr: str | None = None
     ipv6_gateway: str | None = None
+    public: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The tables, in SQLAlchemy Core, for SQLite and PostgreSQL alike.
 
 Ids that clients see (``sg-0123456789abcdef0``) are text primary keys.  ``number`` columns name objects in the data
-plane (32 bits); they are assigned once from the ``counters`` table and never used again.
+plane (32 bits); they are assigned once from the ``counters`` table and never used again, but for those of VPCs
+(:mod:`econe_api.store.vpc_numbers`).
 """
 
 from __future__ import annotations
@@ -122,9 +123,12 @@ vpcs = Table(
     Column("number", Integer, nullable=False, unique=True),
     Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
     Column("cidr", String(18), nullable=False),
-    Column("vlan", Integer, nullable=False, unique=True),
+    Column("vlan", Integer, unique=True),  # None: the fabric has no VLANs
     Column("is_default", Boolean, nullable=False),
     Column("ipv6_cidr", String(43)),  # None: no IPv6
+    Column("dns_support", Boolean, nullable=False, default=True),
+    Column("dns_hostnames", Boolean, nullable=False, default=False),
+    Column("usage_metrics", Boolean, nullable=False, default=False),
 )
 
 subnets = Table(
@@ -136,6 +140,7 @@ subnets = Table(
     Column("zone", String(64), nullable=False),
     Column("is_default", Boolean, nullable=False),
     Column("ipv6_cidr", String(43)),
+    Column("assign_ipv6", Boolean, nullable=False, default=False),
 )
 
 pools = Table(

@@ -1,5 +1,7 @@
 """Who asks is known by host and port, and what it is told by the store alone."""
 
+from dataclasses import replace
+
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
@@ -78,10 +80,16 @@ def test_a_port_that_nobody_knows_or_that_is_not_the_place_yet_gets_nothing(inde
         dhcp_handler(SETTINGS, {})(index, place.host, shown(place.ofport, MACS[0]))
 
 
-@pytest.mark.parametrize("missing", [(Kind.SUBNET, "subnet-1"), (Kind.INTERFACE, "eni-1")])
+@pytest.mark.parametrize("missing", [(Kind.VPC, "vpc-1"), (Kind.SUBNET, "subnet-1"), (Kind.INTERFACE, "eni-1")])
 def test_what_is_not_known_whole_gets_nothing(missing):
     index = build({key: record for key, record in RECORDS.items() if key != missing})
     assert lease_of(index, Place("hv1", 3), SETTINGS, 1500) is None
+
+
+def test_a_vpc_without_dns_support_names_no_servers():
+    vpc = replace(RECORDS[Kind.VPC, "vpc-1"], dns_support=False)
+    index = build(RECORDS | {(Kind.VPC, "vpc-1"): vpc})
+    assert lease_of(index, Place("hv1", 3), SETTINGS, 1450) == replace(LEASE, dns=())
 
 
 def test_the_answer_leaves_by_the_port_that_asked(index):

@@ -187,6 +187,14 @@ def test_an_address_of_another_private_address_is_nowhere(world):
     assert seen(world, "hv1", ElasticKey("203.0.113.9")) is None
 
 
+def test_an_address_in_a_subnet_without_a_way_out_is_nowhere(world):
+    closed = SubnetRecord("subnet-1", "vpc-1", "10.0.1.0/24", "10.0.1.1", public=False)
+    assert seen(world, "hv1", ElasticKey("203.0.113.9")) is not None
+    for record in (closed, None):
+        change(world, Kind.SUBNET, "subnet-1", record)
+        assert seen(world, "hv1", ElasticKey("203.0.113.9")) is None
+
+
 def test_a_rule_refers_to_something():
     with pytest.raises(ValueError, match="sgr-9 refers to nothing"):
         remote_of(RuleRecord("sgr-9", False, -1, None, None, None, None))

@@ -20,6 +20,7 @@ from econe_api.store.records import (
     Kind,
     PoolRecord,
     RuleRecord,
+    SubnetRecord,
     VpcRecord,
 )
 from flowrules import tables
@@ -174,6 +175,17 @@ def test_the_surprise_of_a_group_behind_an_elastic_ip_is_explained(index):
     ended = denial(index, Step(tables.INGRESS_ACT, "", 1, 9, ("drop",)), journey)
     assert "Rule sgr-own means eni-0 (i-0, 10.0.1.10) by its private address" in ended
     assert "allow 203.0.113.10/32" in ended
+
+
+def test_a_subnet_without_a_way_out_is_named(index):
+    journey = Journey(Service(6, 80), "10.0.1.10", "198.51.100.7", "eni-0", None)
+    ended = denial(index, Step(tables.ELASTIC_OUT, "", None, 0, ()), journey)
+    assert ended.startswith("the subnet subnet of eni-0 (i-0, 10.0.1.10) has no route to an internet gateway; add 0.0.")
+    index.subnets["subnet"] = SubnetRecord("subnet", "vpc-1", "10.0.1.0/24", "10.0.1.1")
+    for sender in ("eni-0", "eni-1"):
+        journey = Journey(Service(6, 80), "10.0.1.11", "198.51.100.7", sender, None)
+        ended = denial(index, Step(tables.ELASTIC_OUT, "", None, 0, ()), journey)
+        assert "has no elastic IP" in ended
 
 
 def test_ends_are_who_the_user_means(index):

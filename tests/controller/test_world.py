@@ -126,11 +126,16 @@ class Histories(RuleBasedStateMachine):
         record = None if vlan is None else VpcRecord(key, number, "10.0.0.0/16", 0 if vlan == 0 else 100 + number)
         self.put(Kind.VPC, key, record)
 
-    @rule(key=st.sampled_from(sorted(SUBNETS)), there=st.booleans(), gateway=st.sampled_from([1, 2]))
-    def subnet(self, key, there, gateway):
+    @rule(
+        key=st.sampled_from(sorted(SUBNETS)),
+        there=st.booleans(),
+        gateway=st.sampled_from([1, 2]),
+        public=st.sampled_from([True, True, False]),
+    )
+    def subnet(self, key, there, gateway, public=True):
         network = f"10.0.{key[-1]}"
         six = (f"fd00:10:0:{key[-1]}::/64", f"fd00:10:0:{key[-1]}::{gateway}")
-        record = SubnetRecord(key, SUBNETS[key], f"{network}.0/24", f"{network}.{gateway}", *six)
+        record = SubnetRecord(key, SUBNETS[key], f"{network}.0/24", f"{network}.{gateway}", *six, public)
         self.put(Kind.SUBNET, key, record if there else None)
 
     @rule(key=st.sampled_from(POOLS), mac=st.sampled_from([None, "02:00:00:00:00:fe", "02:00:00:00:00:ff"]))
@@ -330,6 +335,7 @@ def one_change_of_each_kind(machine):
         *(lambda key=key: _joins_all_groups(machine, key) for key in INTERFACES),
         *(lambda n=n, key=key: machine.address(key, "other", (INTERFACES[-1 - n], 0)) for n, key in enumerate(PUBLIC)),
         *(lambda n=n: machine.agent(HOSTS[n], INTERFACES[n::3], OFPORTS, False, 3, 4) for n in range(len(HOSTS))),
+        *(lambda key=key: machine.subnet(key, there=True, gateway=1, public=False) for key in SUBNETS),
         *(lambda key=key: machine.subnet(key, there=False, gateway=1) for key in SUBNETS),
         *(lambda key=key: machine.interface_gone(key) for key in INTERFACES),
     ]
@@ -354,7 +360,8 @@ def test_one_change_of_each_kind():
 
 
 @pytest.mark.parametrize(
-    "mark", ["_mark_memberships", "_mark_elastic", "_mark_port", "_vpc_keys", "_group_keys", "_port_keys"]
+    "mark",
+    ["_mark_memberships", "_mark_elastic", "_mark_port", "_vpc_keys", "_group_keys", "_port_keys", "_interfaces_in"],
 )
 def test_a_forgotten_mark_is_found(monkeypatch, mark):
     """The comparison is able to fail: without any one kind of mark it does."""

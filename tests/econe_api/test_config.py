@@ -156,6 +156,7 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         ("state = ''", "state: is not usable text; write 1 to 4096 printable characters"),
         ('region = "a\\nb"', "region: is not usable text; write 1 to 1024 printable characters"),
         ("api = 3", "api: is an integer, not a table, [api]; write a table, [api]"),
+        ('fabric = "gre"', 'fabric: \'gre\' is no fabric mode; write "vlan", "vxlan" or "flat"'),
         ("ipv6 = 1", "ipv6: is an integer, not true or false; write true or false"),
         ("[api]\nthreads = true", "api.threads: is a boolean, not an integer; write an integer"),
         ("[api]\nthreads = 0", "api.threads: 0 is out of range; write a number from 1 to 1024"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from econe_api.config import Config
 from econe_api.store.accounts import (
@@ -23,7 +23,7 @@ from econe_api.store.accounts import (
 from econe_api.store.errors import StoreError
 from econe_api.store.feed import Feed
 from econe_api.store.records import GroupRecord, SubnetRecord, VpcRecord
-from econe_api.store.schema import audit, counters, subnets, vpcs
+from econe_api.store.schema import audit, subnets, vpcs
 from econe_api.store.store import Store
 
 
@@ -86,16 +86,6 @@ def test_refuses_a_name_that_is_taken_and_changes_nothing(store: Store, account:
         create_account(store, "tenant")
     assert Feed(store.engine).snapshot() == before
     assert len(list_accounts(store)) == 1
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_says_when_the_vlans_are_used_up(store: Store) -> None:
-    with store.engine.begin() as connection:
-        connection.execute(insert(counters).values(name="vpc", value=3993))
-    create_account(store, "last")
-    with pytest.raises(StoreError, match="all 3994 VLANs"):
-        create_account(store, "one too many")
-    assert [listed.name for listed in list_accounts(store)] == ["last"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
