@@ -15,13 +15,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from econe_api.store import key_tables
 from econe_api.store.availability import unavailable
 from econe_api.store.errors import StoreError, StoreUnavailableError
 from econe_api.store.schema import counters, metadata
 
+TABLES = (key_tables,)
+"""Modules whose tables belong to the schema besides :mod:`econe_api.store.schema`."""
 WRITE = "sluice_write"
 """Execution option of a connection whose transactions write."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in ``counters`` as "schema"; a database of another version is refused."""
 REVISION = "revision"
 """Name of the counter that holds the store's revision, and whose row is the lock that every writer takes."""
