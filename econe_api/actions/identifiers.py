@@ -14,6 +14,7 @@ _MALFORMED = {
     "ami": "InvalidAMIID.Malformed",
     "eni": "InvalidNetworkInterfaceId.Malformed",
     "i": "InvalidInstanceID.Malformed",
+    "key": "InvalidKeyPair.Malformed",
     "sg": "InvalidGroupId.Malformed",
     "sgr": "InvalidSecurityGroupRuleId.Malformed",
     "vpc": "InvalidVpcId.Malformed",

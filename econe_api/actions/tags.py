@@ -14,6 +14,7 @@ from econe_api.actions.instance_rows import visible
 from econe_api.actions.parameters import require
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store.key_tables import key_pairs
 from econe_api.store.schema import addresses, groups, instances, interfaces, rules, tags
 from econe_api.store.transaction import Transaction
 
@@ -46,6 +47,7 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
         "InvalidInstanceID.NotFound",
         lambda txn, ids: select(instances.c.id).where(visible(txn), instances.c.id.in_(ids)),
     ),
+    "key": ("key-pair", "InvalidKeyPair.NotFound", _of(key_pairs.c.id, key_pairs.c.account)),
     "sg": ("security-group", "InvalidGroup.NotFound", _of(groups.c.id, groups.c.account)),
     "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
 }

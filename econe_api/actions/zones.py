@@ -38,6 +38,11 @@ def _zones(config: Config) -> list[_Zone]:
     ]
 
 
+def ids(config: Config) -> dict[str, str]:
+    """The ids of the zones, by name."""
+    return {zone.name: zone.id for zone in _zones(config)}
+
+
 def describe_zones(call: Call, txn: Transaction) -> dict[str, Any]:
     """Show the availability zones: the zones of the hypervisors."""
     params = call.params
