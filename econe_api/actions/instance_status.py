@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -22,6 +22,8 @@ from econe_api.call import Call
 from econe_api.store.schema import instances
 from econe_api.store.transaction import Transaction
 
+#: The worker's last look can be older than an instance that has just been launched.
+_NEW = timedelta(seconds=15)
 _PASSED = {"ok": "passed", "impaired": "failed"}
 
 
@@ -83,7 +85,7 @@ def _healths(txn: Transaction, rows: list[Row[Any]]) -> list[_Health]:
     seen = inquiries.observed(txn.config, running) if running else None
     hosts = inquiries.reached(txn.config) if running else None
     ids = zones.ids(txn.config)
-    return [_Health(row, ids.get(row.zone, ""), _system(row, hosts), _instance(row, seen)) for row in rows]
+    return [_Health(row, ids.get(row.zone, ""), _system(row, hosts), _instance(row, seen, txn.now)) for row in rows]
 
 
 def _system(row: Row[Any], hosts: Mapping[str, bool] | None) -> str:
@@ -94,11 +96,13 @@ def _system(row: Row[Any], hosts: Mapping[str, bool] | None) -> str:
     return "ok" if hosts[row.host] else "impaired"
 
 
-def _instance(row: Row[Any], seen: Mapping[str, str] | None) -> str:
+def _instance(row: Row[Any], seen: Mapping[str, str] | None, now: datetime) -> str:
     if row.state != "running":
         return "initializing" if row.state == "pending" else "not-applicable"
     if seen is None or row.id not in seen:
         return "insufficient-data"
+    if seen[row.id] == "absent" and now - row.launched < _NEW:
+        return "initializing"
     return "ok" if seen[row.id] == "running" else "impaired"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from econe_api.compute.backend import Console, InterfaceSpec, LaunchSpec
 
+_LOG = logging.getLogger(__name__)
 #: How much GetConsoleOutput shows ("Instance console output" in the EC2 user guide).
 MOST = 64 * 1024
 #: How many files are kept; those that have been silent longest go first.
@@ -22,11 +24,21 @@ class Consoles:
         self._directory = None if directory is None else directory.absolute()
 
     def fresh(self, spec: LaunchSpec) -> Path:
-        """Begin the console of an instance that boots; gives the file for it to write to."""
+        """Begin the console of an instance that boots; gives the file for it to write to.
+
+        An instance runs also where there is no room for what it says.
+        """
         if self._directory is None:
             return Path(os.devnull)
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._forget_oldest()
+        try:
+            return self._begin(self._directory, spec)
+        except OSError as error:
+            _LOG.warning("no console for %s: %s", spec.instance_id, error)
+            return Path(os.devnull)
+
+    def _begin(self, directory: Path, spec: LaunchSpec) -> Path:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget_oldest(directory)
         path = self._path(spec.instance_id)
         path.unlink(missing_ok=True)  # what the server of before still says does not belong here
         path.write_text("".join(f"{line}\n" for line in _banner(spec)))
@@ -48,10 +60,11 @@ class Consoles:
     def _path(self, instance_id: str) -> Path:
         return (self._directory or Path()) / f"{Path(instance_id).name}.log"
 
-    def _forget_oldest(self) -> None:
-        found = sorted(_by_age(self._directory or Path()))
-        for _, path in found[: max(0, len(found) - _KEPT + 1)]:
-            path.unlink(missing_ok=True)
+
+def _forget_oldest(directory: Path) -> None:
+    found = sorted(_by_age(directory))
+    for _, path in found[: max(0, len(found) - _KEPT + 1)]:
+        path.unlink(missing_ok=True)
 
 
 def _by_age(directory: Path) -> Iterable[tuple[float, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,3 +173,5 @@ def test_console_shows_its_end_and_old_ones_go(tmp_path: Path, monkeypatch: pyte
     assert (len(shown.output), shown.output[-4:]) == (MOST, b"end\n")
     assert consoles.read("i-8") is None
     assert Consoles(None).read("i-9") is None
+    occupied = tmp_path / "i-9.log"
+    assert str(Consoles(occupied).fresh(LaunchSpec("i-9", "h1", "ami-1", "t2.micro", None, ()))) == os.devnull

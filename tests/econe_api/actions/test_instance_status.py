@@ -94,7 +94,7 @@ def test_nobody_answers_and_nothing_is_claimed(tenant: Any) -> None:
     assert "Output" not in tenant("GetConsoleOutput", InstanceId=mine)
 
 
-def test_what_is_seen_is_what_is_shown(tenant: Any, seen: dict[str, Any], states: Any) -> None:
+def test_what_is_seen_is_what_is_shown(tenant: Any, seen: dict[str, Any], states: Any, clock: Any) -> None:
     image = tenant.store.config.images[0].id
     launched = tenant("RunInstances", ImageId=image, InstanceType="t2.nano", MinCount=6, MaxCount=6)["Instances"]
     well, broken, gone, pending, stopped, ended = (item["InstanceId"] for item in launched)
@@ -103,6 +103,9 @@ def test_what_is_seen_is_what_is_shown(tenant: Any, seen: dict[str, Any], states
     states("shutting-down", ended)
     seen["instances"] = {well: "running", broken: "broken"}
     seen["hosts"] = {"hv1": True}
+    # What has just been launched may not have been looked at yet.
+    assert _statuses(tenant) == {well: ("ok", "ok"), broken: ("ok", "impaired"), gone: ("ok", "initializing")}
+    clock.advance(minutes=1)
     assert _statuses(tenant) == {well: ("ok", "ok"), broken: ("ok", "impaired"), gone: ("ok", "impaired")}
     everything = {
         pending: ("initializing", "initializing"),
