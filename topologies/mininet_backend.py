@@ -16,6 +16,7 @@ from econe_api.compute import netns
 from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
+    Console,
     LaunchFailedError,
     LaunchSpec,
     ObservedInstance,
@@ -55,6 +56,24 @@ class MininetBackend:
                 self._give_back(spec.instance_id)
                 raise LaunchFailedError("Server.InternalError", str(error)) from error
 
+    def reboot(self, spec: LaunchSpec) -> None:
+        """Start the server of the instance anew."""
+        with self._lock:
+            taken = self._taken.get(spec.instance_id)
+            if taken is not None:
+                _end_guest(spec.instance_id)
+                _boot(taken[1], spec.instance_id)
+                return
+        self.launch(spec)
+
+    def console(self, instance_id: str) -> Console | None:
+        """Keep nothing of what instances say."""
+        return None
+
+    def stop(self, instance_id: str, host: str) -> None:
+        """Give the instance's host back; the next start may take another one."""
+        self.terminate(instance_id, host)
+
     def terminate(self, instance_id: str, host: str) -> None:
         """Give the instance's host back."""
         with self._lock:
@@ -92,7 +111,11 @@ def _become(host: Any, spec: LaunchSpec) -> None:
     ids = {"iface-id": interface.id, "attached-mac": interface.mac, "vm-id": spec.instance_id}
     records = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
     netns.run(["ovs-vsctl", "add-port", port.node.name, port.name, "--", "set", "Interface", port.name, *records])
-    _run(host, sys.executable, "-I", "-S", str(GUEST), spec.instance_id)
+    _boot(host, spec.instance_id)
+
+
+def _boot(host: Any, instance_id: str) -> None:
+    _run(host, sys.executable, "-I", "-S", str(GUEST), instance_id)
 
 
 def _unplug(host: Any) -> None:

@@ -20,6 +20,7 @@ _MALFORMED = {
     "pl": "InvalidPrefixListId.Malformed",
     "igw": "InvalidInternetGatewayId.Malformed",
     "rtb": "InvalidRouteTableId.Malformed",
+    "key": "InvalidKeyPair.Malformed",
     "sg": "InvalidGroupId.Malformed",
     "sgr": "InvalidSecurityGroupRuleId.Malformed",
     "subnet": "InvalidSubnetID.Malformed",

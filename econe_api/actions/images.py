@@ -1,4 +1,4 @@
-"""DescribeImages and DescribeInstanceTypes: what the configuration offers."""
+"""DescribeImages and DescribeImageAttribute: the images that the configuration offers."""
 
 from __future__ import annotations
 
@@ -6,37 +6,51 @@ from typing import Any
 
 from econe_api.actions import identifiers, pagination
 from econe_api.actions.filters import Field, Filters
-from econe_api.actions.ipv6 import MOST_ADDRESSES
+from econe_api.actions.instance_rows import HYPERVISOR, PLATFORM, ROOT_DEVICE, ROOT_DEVICE_TYPE, USAGE_OPERATION
+from econe_api.actions.parameters import require
 from econe_api.call import Call
-from econe_api.config import Image, InstanceType
+from econe_api.config import Image
 from econe_api.errors import Ec2Error
 from econe_api.store.administration import OPERATOR
 from econe_api.store.transaction import Transaction
 
 _ALIAS = "amazon"  # what clients ask for when they mean the cloud's own images
+_CREATED = "2012-10-16T00:00:00.000Z"  # clients sort by it; the configuration does not say when an image was made
 
 _IMAGE_FIELDS: dict[str, Field[Image]] = {
     "architecture": Field(lambda _image: ("x86_64",)),
-    "hypervisor": Field(lambda _image: ()),
+    "block-device-mapping.delete-on-termination": Field(lambda _image: ()),
+    "block-device-mapping.device-name": Field(lambda _image: ()),
+    "block-device-mapping.encrypted": Field(lambda _image: ()),
+    "block-device-mapping.snapshot-id": Field(lambda _image: ()),
+    "block-device-mapping.volume-size": Field(lambda _image: ()),
+    "block-device-mapping.volume-type": Field(lambda _image: ()),
+    "creation-date": Field(lambda _image: (_CREATED,)),
+    "description": Field(lambda image: (image.name,)),
+    "ena-support": Field(lambda _image: ("false",)),
+    "hypervisor": Field(lambda _image: (HYPERVISOR,)),
     "image-id": Field(lambda image: (image.id,)),
     "image-type": Field(lambda _image: ("machine",)),
     "is-public": Field(lambda _image: ("true",)),
     "name": Field(lambda image: (image.name,)),
     "owner-alias": Field(lambda _image: (_ALIAS,)),
     "owner-id": Field(lambda _image: (OPERATOR.account_id,)),
-    "root-device-type": Field(lambda _image: ("instance-store",)),
+    "platform": Field(lambda _image: ()),
+    "platform-details": Field(lambda _image: (PLATFORM,)),
+    "product-code": Field(lambda _image: ()),
+    "product-code.type": Field(lambda _image: ()),
+    "kernel-id": Field(lambda _image: ()),
+    "manifest-location": Field(lambda image: (f"{_ALIAS}/{image.name}",)),
+    "ramdisk-id": Field(lambda _image: ()),
+    "root-device-name": Field(lambda _image: (ROOT_DEVICE,)),
+    "root-device-type": Field(lambda _image: (ROOT_DEVICE_TYPE,)),
+    "source-instance-id": Field(lambda _image: ()),
+    "sriov-net-support": Field(lambda _image: ()),
     "state": Field(lambda _image: ("available",)),
+    "state-reason-code": Field(lambda _image: ()),
+    "state-reason-message": Field(lambda _image: ()),
+    "usage-operation": Field(lambda _image: (USAGE_OPERATION,)),
     "virtualization-type": Field(lambda _image: ("hvm",)),
-}
-_TYPE_FIELDS: dict[str, Field[InstanceType]] = {
-    "bare-metal": Field(lambda _size: ("false",)),
-    "current-generation": Field(lambda _size: ("true",)),
-    "instance-type": Field(lambda size: (size.name,)),
-    "memory-info.size-in-mib": Field(lambda size: (str(size.memory_mib),)),
-    "processor-info.supported-architecture": Field(lambda _size: ("x86_64",)),
-    "supported-root-device-type": Field(lambda _size: ("instance-store",)),
-    "supported-virtualization-type": Field(lambda _size: ("hvm",)),
-    "vcpu-info.default-vcpus": Field(lambda size: (str(size.vcpus),)),
 }
 
 
@@ -47,12 +61,7 @@ def describe_images(call: Call, txn: Transaction) -> dict[str, Any]:
     filters: Filters[Image] = Filters(params.get("Filters"), _IMAGE_FIELDS, tagged=True)
     known = {image.id: image for image in txn.config.images}
     wanted = list(dict.fromkeys(params.get("ImageIds") or ()))
-    identifiers.check("ami", [text for text in wanted if text not in known])
-    absent = [text for text in wanted if text not in known]
-    if absent:
-        verb = "does" if len(absent) == 1 else "do"
-        noun = "id" if len(absent) == 1 else "ids"
-        raise Ec2Error("InvalidAMIID.NotFound", f"The image {noun} '[{', '.join(absent)}]' {verb} not exist")
+    _refuse_absent([text for text in wanted if text not in known])
     owners, users = params.get("Owners") or (), params.get("ExecutableUsers") or ()
     found = [
         image
@@ -64,6 +73,14 @@ def describe_images(call: Call, txn: Transaction) -> dict[str, Any]:
     ]
     shown, token = pagination.page(found, lambda image: (image.id,), params, call.action)
     return {"Images": [_image(image) for image in shown]} | ({"NextToken": token} if token else {})
+
+
+def _refuse_absent(absent: list[str]) -> None:
+    identifiers.check("ami", absent)
+    if absent:
+        verb = "does" if len(absent) == 1 else "do"
+        noun = "id" if len(absent) == 1 else "ids"
+        raise Ec2Error("InvalidAMIID.NotFound", f"The image {noun} '[{', '.join(absent)}]' {verb} not exist")
 
 
 def _image(image: Image) -> dict[str, Any]:
@@ -78,53 +95,47 @@ def _image(image: Image) -> dict[str, Any]:
         "State": "available",
         "Architecture": "x86_64",
         "VirtualizationType": "hvm",
-        "RootDeviceType": "instance-store",
+        "RootDeviceName": ROOT_DEVICE,
+        "RootDeviceType": ROOT_DEVICE_TYPE,
+        "Hypervisor": HYPERVISOR,
+        "CreationDate": _CREATED,
+        "Description": image.name,
+        "EnaSupport": False,
+        "PlatformDetails": PLATFORM,
+        "UsageOperation": USAGE_OPERATION,
         "BlockDeviceMappings": [],
         "ProductCodes": [],
         "Tags": [],
     }
 
 
-def describe_types(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show the sizes of instances."""
-    params = call.params
-    pagination.check(params, "InstanceTypes", (5, 100))
-    filters: Filters[InstanceType] = Filters(params.get("Filters"), _TYPE_FIELDS)
-    sizes = {size.name: size for size in txn.config.instance_types}
-    wanted = list(dict.fromkeys(params.get("InstanceTypes") or ()))
-    absent = [name for name in wanted if name not in sizes]
-    if absent:
-        raise Ec2Error(
-            "InvalidInstanceType", f"The following supplied instance types do not exist: [{', '.join(absent)}]"
-        )
-    found = [size for size in sizes.values() if (not wanted or size.name in wanted) and filters.matches(size)]
-    shown, token = pagination.page(found, lambda size: (size.name,), params, call.action)
-    return {"InstanceTypes": [_type(size, ipv6=txn.config.ipv6) for size in shown]} | (
-        {"NextToken": token} if token else {}
-    )
+#: Attributes of an image: the member of the answer and its value.
+_ATTRIBUTES: dict[str, tuple[str, Any]] = {
+    "blockDeviceMapping": ("BlockDeviceMappings", []),
+    "bootMode": ("BootMode", {}),
+    "deregistrationProtection": ("DeregistrationProtection", {}),
+    "imdsSupport": ("ImdsSupport", {}),
+    "kernel": ("KernelId", {}),
+    "lastLaunchedTime": ("LastLaunchedTime", {}),
+    "launchPermission": ("LaunchPermissions", [{"Group": "all"}]),
+    "productCodes": ("ProductCodes", []),
+    "ramdisk": ("RamdiskId", {}),
+    "sriovNetSupport": ("SriovNetSupport", {}),
+    "tpmSupport": ("TpmSupport", {}),
+    "uefiData": ("UefiData", {}),
+}
 
 
-def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
-    return {
-        "InstanceType": size.name,
-        "CurrentGeneration": True,
-        "FreeTierEligible": False,
-        "SupportedUsageClasses": ["on-demand"],
-        "SupportedRootDeviceTypes": ["instance-store"],
-        "SupportedVirtualizationTypes": ["hvm"],
-        "BareMetal": False,
-        "ProcessorInfo": {"SupportedArchitectures": ["x86_64"]},
-        "VCpuInfo": {"DefaultVCpus": size.vcpus, "DefaultCores": size.vcpus, "DefaultThreadsPerCore": 1},
-        "MemoryInfo": {"SizeInMiB": size.memory_mib},
-        "InstanceStorageSupported": False,
-        "NetworkInfo": {
-            "MaximumNetworkInterfaces": 1,
-            "Ipv4AddressesPerInterface": 1,
-            "Ipv6AddressesPerInterface": MOST_ADDRESSES if ipv6 else 0,
-            "Ipv6Supported": ipv6,
-        },
-        "HibernationSupported": False,
-        "BurstablePerformanceSupported": False,
-        "DedicatedHostsSupported": False,
-        "AutoRecoverySupported": False,
-    }
+def describe_attribute(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Show one attribute of an image; everybody may launch from it."""
+    require(call.params, "ImageId", "Attribute")
+    image, attribute = call.params["ImageId"], call.params["Attribute"]
+    known = {image.id: image for image in txn.config.images}
+    if image not in known:
+        _refuse_absent([image])
+    if attribute == "description":
+        return {"ImageId": image, "Description": {"Value": known[image].name}}
+    if attribute not in _ATTRIBUTES:
+        raise Ec2Error("InvalidParameterValue", f"Value ({attribute}) for parameter attribute is invalid.")
+    member, value = _ATTRIBUTES[attribute]
+    return {"ImageId": image, member: value}

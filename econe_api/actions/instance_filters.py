@@ -8,7 +8,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row
 
 from econe_api.actions.filters import Field
-from econe_api.actions.instance_rows import STATES, InstanceView, InterfaceView, transition
+from econe_api.actions.instance_rows import (
+    HYPERVISOR,
+    PLATFORM,
+    ROOT_DEVICE,
+    ROOT_DEVICE_TYPE,
+    STATES,
+    USAGE_OPERATION,
+    InstanceView,
+    InterfaceView,
+    transition,
+)
 from econe_api.store.schema import instances
 
 _View = Field[InstanceView]
@@ -20,6 +30,11 @@ def _row(read: Callable[[Row[Any]], str | None], column: ColumnElement[Any] | No
 
 def _always(value: str) -> _View:
     return Field(lambda _view: (value,))
+
+
+def _never() -> _View:
+    """A filter on something that no instance has."""
+    return Field(lambda _view: ())
 
 
 def _first(read: Callable[[InterfaceView], str | None]) -> _View:
@@ -39,35 +54,63 @@ def _of_address(column: str) -> Callable[[InterfaceView], str | None]:
 
 
 FIELDS: dict[str, _View] = {
+    "affinity": _never(),
     "architecture": _always("x86_64"),
     "availability-zone": _row(lambda row: row.zone, instances.c.zone),
+    "block-device-mapping.attach-time": _never(),
+    "block-device-mapping.delete-on-termination": _never(),
+    "block-device-mapping.device-name": _never(),
+    "block-device-mapping.status": _never(),
+    "block-device-mapping.volume-id": _never(),
+    "capacity-reservation-id": _never(),
+    "capacity-reservation-specification.capacity-reservation-preference": _always("open"),
     "client-token": _row(lambda row: row.client_token, instances.c.client_token),
+    "current-instance-boot-mode": _always("legacy-bios"),
     "dns-name": _always(""),
+    "ebs-optimized": _always("false"),
+    "ena-support": _always("false"),
+    "enclave-options.enabled": _always("false"),
     "group-id": _group(0, 1),
     "group-name": _group(1, 1),
+    "hibernation-options.configured": _always("false"),
+    "host-id": _never(),
+    "hypervisor": _always(HYPERVISOR),
+    "iam-instance-profile.arn": _never(),
     "image-id": _row(lambda row: row.image, instances.c.image),
     "instance-id": _row(lambda row: row.id, instances.c.id),
+    "instance-lifecycle": _never(),
     "instance-state-code": _row(lambda row: str(STATES[row.state])),
     "instance-state-name": _row(lambda row: row.state, instances.c.state),
     "instance-type": _row(lambda row: row.type, instances.c.type),
     "instance.group-id": _group(0, 1),
     "instance.group-name": _group(1, 1),
     "ip-address": _first(_of_address("public_ip")),
+    "kernel-id": _never(),
     "key-name": _row(lambda row: row.key_name, instances.c.key_name),
     "launch-index": _row(lambda row: str(row.launch_index)),
     "launch-time": _row(lambda row: f"{row.launched:%Y-%m-%dT%H:%M:%S}.000Z"),
-    "monitoring-state": _always("disabled"),
+    "maintenance-options.auto-recovery": _always("default"),
+    "monitoring-state": _row(lambda row: "enabled" if row.monitoring else "disabled"),
     "owner-id": _row(lambda row: row.account, instances.c.account),
     "placement-group-name": _always(""),
-    "private-dns-name": _always(""),
+    "platform": _never(),
+    "platform-details": _always(PLATFORM),
+    "private-dns-name": Field(lambda view: (view.private_dns_name,)),
     "private-ip-address": _first(lambda view: view.row.private_ip),
+    "product-code": _never(),
+    "product-code.type": _never(),
+    "ramdisk-id": _never(),
     "reason": _row(transition),
     "reservation-id": _row(lambda row: row.reservation, instances.c.reservation),
-    "root-device-type": _always("instance-store"),
+    "root-device-name": _always(ROOT_DEVICE),
+    "root-device-type": _always(ROOT_DEVICE_TYPE),
     "source-dest-check": _always("true"),
+    "spot-instance-request-id": _never(),
     "state-reason-code": _row(lambda row: row.reason_code, instances.c.reason_code),
+    "state-reason-message": _row(lambda row: row.reason, instances.c.reason),
     "subnet-id": _first(lambda view: view.row.subnet),
     "tenancy": _always("default"),
+    "usage-operation": _always(USAGE_OPERATION),
     "virtualization-type": _always("hvm"),
     "vpc-id": _first(lambda view: view.row.vpc),
     "network-interface.addresses.association.public-ip": _each(_of_address("public_ip")),

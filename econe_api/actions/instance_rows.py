@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,31 @@ STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "s
 #: States that an instance never leaves for a living one.
 ENDED = ("shutting-down", "terminated")
 
+#: What an instance boots from, as clients expect it of one that can be stopped; there is no volume behind it.
+ROOT_DEVICE = "/dev/xvda"
+ROOT_DEVICE_TYPE = "ebs"
+HYPERVISOR = "xen"  # what EC2 says of every instance
+PLATFORM = "Linux/UNIX"
+USAGE_OPERATION = "RunInstances"
+
 _SHOWN_AFTER_END = timedelta(hours=1)
+
+
+#: What every instance shows alike.
+_ALIKE: Mapping[str, Any] = {
+    "PlatformDetails": PLATFORM,
+    "UsageOperation": USAGE_OPERATION,
+    "CurrentInstanceBootMode": "legacy-bios",
+    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+    "HibernationOptions": {"Configured": False},
+    "EnclaveOptions": {"Enabled": False},
+    "MaintenanceOptions": {"AutoRecovery": "default"},
+    "PrivateDnsNameOptions": {
+        "HostnameType": "ip-name",
+        "EnableResourceNameDnsARecord": False,
+        "EnableResourceNameDnsAAAARecord": False,
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +65,14 @@ class InstanceView:
     row: Row[Any]
     interfaces: tuple[InterfaceView, ...]
     tags: Tags
+    domain: str
+
+    @property
+    def private_dns_name(self) -> str:
+        """The name that DHCP gives the instance, "" once it has no interface."""
+        if not self.interfaces:
+            return ""
+        return f"ip-{self.interfaces[0].row.private_ip.replace('.', '-')}.{self.domain}"
 
 
 def visible(txn: Transaction) -> ColumnElement[bool]:
@@ -58,12 +90,22 @@ def named(txn: Transaction, ids: Sequence[str]) -> list[InstanceView]:
     """
     wanted = identifiers.check("i", ids)
     found = {view.row.id: view for view in load(txn, visible(txn), instances.c.id.in_(wanted))}
+    refuse_absent(wanted, found)
+    return [found[text] for text in wanted]
+
+
+def refuse_absent(wanted: Sequence[str], found: Container[str]) -> None:
+    """Refuse ids that are wanted and not found.
+
+    Raises:
+        Ec2Error: InvalidInstanceID.NotFound.
+
+    """
     absent = [text for text in wanted if text not in found]
     if len(absent) == 1:
         raise Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{absent[0]}' does not exist")
     if absent:
         raise Ec2Error("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(absent)}' do not exist")
-    return [found[text] for text in wanted]
 
 
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
@@ -89,7 +131,7 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
         view = InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id), six.get(row.id, ()))
         views[row.instance].append(view)
     tags = tag_rows.load(txn, "instance", [row.id for row in rows])
-    return [InstanceView(row, tuple(views[row.id]), tags[row.id]) for row in rows]
+    return [InstanceView(row, tuple(views[row.id]), tags[row.id], txn.config.dhcp.domain) for row in rows]
 
 
 def state(name: str) -> dict[str, Any]:
@@ -98,13 +140,13 @@ def state(name: str) -> dict[str, Any]:
 
 
 def instance(view: InstanceView) -> dict[str, Any]:
-    """Instance of a view.  There is no DNS, so the names are empty."""
+    """Instance of a view.  There is no DNS, so the public name is empty; the private one is what DHCP says."""
     row = view.row
     shape: dict[str, Any] = {
         "InstanceId": row.id,
         "ImageId": row.image,
         "State": state(row.state),
-        "PrivateDnsName": "",
+        "PrivateDnsName": view.private_dns_name,
         "PublicDnsName": "",
         "StateTransitionReason": transition(row),
         "AmiLaunchIndex": row.launch_index,
@@ -112,12 +154,16 @@ def instance(view: InstanceView) -> dict[str, Any]:
         "InstanceType": row.type,
         "LaunchTime": row.launched,
         "Placement": {"AvailabilityZone": row.zone, "GroupName": "", "Tenancy": "default"},
-        "Monitoring": {"State": "disabled"},
+        "Monitoring": monitoring(wanted=row.monitoring),
         "Architecture": "x86_64",
-        "RootDeviceType": "instance-store",
+        "Hypervisor": HYPERVISOR,
+        "RootDeviceName": ROOT_DEVICE,
+        "RootDeviceType": ROOT_DEVICE_TYPE,
         "BlockDeviceMappings": [],
         "VirtualizationType": "hvm",
         "EbsOptimized": False,
+        "EnaSupport": False,
+        **_ALIKE,
         "Tags": tag_rows.shape(view.tags),
         "NetworkInterfaces": [_interface(interface, row) for interface in view.interfaces],
         "SecurityGroups": [],
@@ -143,15 +189,26 @@ def _primary(view: InterfaceView) -> dict[str, Any]:
     return shape if view.address is None else shape | {"PublicIpAddress": view.address.public_ip}
 
 
+def groups_of(views: Iterable[InterfaceView]) -> list[dict[str, str]]:
+    """GroupIdentifierList of the groups of interfaces."""
+    return [group for view in views for group in _groups(view)]
+
+
+def monitoring(*, wanted: bool) -> dict[str, str]:
+    """Monitoring of an instance."""
+    return {"State": "enabled" if wanted else "disabled"}
+
+
 def _groups(view: InterfaceView) -> list[dict[str, str]]:
     return [{"GroupId": group, "GroupName": name} for group, name in view.groups]
 
 
 def transition(row: Row[Any]) -> str:
-    """EC2's short words for why an instance ended."""
+    """EC2's short words for why an instance stopped or ended."""
     if row.reason_code != "Client.UserInitiatedShutdown":
         return ""
-    return f"User initiated ({row.terminated:%Y-%m-%d %H:%M:%S} GMT)" if row.terminated else "User initiated"
+    moment = {"terminated": row.terminated, "stopped": row.stopped}.get(row.state)
+    return f"User initiated ({moment:%Y-%m-%d %H:%M:%S} GMT)" if moment else "User initiated"
 
 
 def _interface(view: InterfaceView, owner: Row[Any]) -> dict[str, Any]:

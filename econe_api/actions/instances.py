@@ -1,23 +1,20 @@
-"""DescribeInstances, TerminateInstances and ModifyInstanceAttribute."""
+"""DescribeInstances, MonitorInstances and UnmonitorInstances."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import update
 
-from econe_api.actions import group_lookup, instance_filters, instance_rows, launch, pagination, tag_rows
+from econe_api.actions import instance_filters, instance_rows, pagination
 from econe_api.actions.filters import Filters
-from econe_api.actions.instance_rows import ENDED, InstanceView
-from econe_api.actions.parameters import given, refuse_unsupported, require
+from econe_api.actions.instance_rows import InstanceView
+from econe_api.actions.parameters import given
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
-from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interface_groups, interfaces
+from econe_api.store.schema import instances
 from econe_api.store.transaction import Transaction
-
-_REASON = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
 
 
 def describe(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -45,73 +42,23 @@ def _order(view: InstanceView) -> tuple[str, str, int]:
     return f"{view.row.launched:%Y%m%d%H%M%S}", view.row.reservation, view.row.launch_index
 
 
-def terminate(call: Call, txn: Transaction) -> dict[str, Any]:
-    """End instances: their interfaces go, their elastic IPs stay the account's.  An ended one stays as it is."""
+def monitor(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Note that detailed monitoring is wanted; it is shown and nothing else."""
+    return _monitoring(call, txn, wanted=True)
+
+
+def unmonitor(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Note that detailed monitoring is not wanted."""
+    return _monitoring(call, txn, wanted=False)
+
+
+def _monitoring(call: Call, txn: Transaction, *, wanted: bool) -> dict[str, Any]:
     if not given(call.params, "InstanceIds"):
         raise Ec2Error("InvalidParameterCombination", "No instances specified")
-    views = instance_rows.named(txn, call.params["InstanceIds"])
-    ending = [view for view in views if view.row.state not in ENDED]
-    links = [link for view in ending for link in view.interfaces]
-    for link in links:
-        txn.touch(Kind.INTERFACE, link.row.id)
-        if link.address is not None:
-            txn.touch(Kind.ADDRESS, link.address.public_ip)
-    gone = [link.row.id for link in links]
-    execute = txn.connection.execute
-    execute(
-        update(addresses)
-        .where(addresses.c.interface.in_(gone))
-        .values(association=None, interface=None, private_ip=None)
-    )
-    tag_rows.forget(txn, gone)
-    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
-    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))
-    execute(
-        update(instances)
-        .where(instances.c.id.in_([view.row.id for view in ending]))
-        .values(state="shutting-down", reason_code=_REASON[0], reason=_REASON[1])
-    )
-    return {"TerminatingInstances": [_change(view) for view in views]}
-
-
-def _change(view: InstanceView) -> dict[str, Any]:
-    before = view.row.state
+    ids = [view.row.id for view in instance_rows.named(txn, call.params["InstanceIds"])]
+    txn.connection.execute(update(instances).where(instances.c.id.in_(ids)).values(monitoring=wanted))
     return {
-        "InstanceId": view.row.id,
-        "PreviousState": instance_rows.state(before),
-        "CurrentState": instance_rows.state(before if before in ENDED else "shutting-down"),
+        "InstanceMonitorings": [
+            {"InstanceId": instance, "Monitoring": instance_rows.monitoring(wanted=wanted)} for instance in ids
+        ]
     }
-
-
-def modify_attribute(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Give an instance's interface other security groups."""
-    params = call.params
-    require(params, "InstanceId")
-    refuse_unsupported(params, frozenset({"InstanceId", "Groups"}))
-    view = instance_rows.named(txn, [params["InstanceId"]])[0]
-    if not given(params, "Groups"):
-        raise Ec2Error("InvalidParameterCombination", "No attributes specified.")
-    if not view.interfaces:
-        raise Ec2Error(
-            "IncorrectInstanceState",
-            f"The instance '{view.row.id}' is not in a state from which it can be modified ({view.row.state})",
-        )
-    if len(view.interfaces) > 1:
-        raise Ec2Error(
-            "InvalidInstanceID",
-            f"There are multiple interfaces attached to instance '{view.row.id}'. "
-            "Please specify an interface ID for the operation instead.",
-        )
-    link = view.interfaces[0]
-    rows = group_lookup.resolve(txn, params["Groups"], [])
-    if any(row.vpc != link.row.vpc for row in rows):
-        raise Ec2Error("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
-    launch.refuse_many(txn, len(rows))
-    wanted = [row.id for row in rows]
-    if sorted(wanted) != [group for group, _ in link.groups]:
-        txn.connection.execute(delete(interface_groups).where(interface_groups.c.interface == link.row.id))
-        txn.connection.execute(
-            insert(interface_groups), [{"interface": link.row.id, "group": group} for group in wanted]
-        )
-        txn.touch(Kind.INTERFACE, link.row.id)
-    return {}

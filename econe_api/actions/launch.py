@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select
 
-from econe_api.actions import group_lookup, instance_rows, ipv6, launch_request, networks, placement, tag_rows
+from econe_api.actions import (
+    group_lookup,
+    instance_rows,
+    ipv6,
+    key_pairs,
+    launch_request,
+    networks,
+    placement,
+    tag_rows,
+)
 from econe_api.actions.launch_request import LaunchRequest
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
@@ -39,6 +48,8 @@ def run(call: Call, txn: Transaction) -> dict[str, Any]:
     earlier = _earlier(txn, request)
     if earlier is not None:
         return _answer(txn, earlier)
+    if request.key_name is not None:
+        key_pairs.check(txn, request.key_name)
     subnets = _subnets(txn, request)
     chosen = _groups(txn, request, subnets[0])
     plan = _plan(txn, request, subnets)
@@ -132,7 +143,7 @@ def _plan(txn: Transaction, request: LaunchRequest, subnets: Sequence[Row[Any]])
             f"You have requested more instances ({request.least}) than your current instance limit of "
             f"{txn.quota(INSTANCES)} allows. Please ask the operator of the cloud for a higher limit.",
         )
-    left = _rooms(txn)
+    left = rooms(txn)
     used: dict[str, set[str]] = {subnet.id: set() for subnet in subnets}
     query = select(interfaces.c.subnet, interfaces.c.private_ip).where(interfaces.c.subnet.in_(used))
     for row in txn.connection.execute(query):
@@ -155,7 +166,7 @@ def _quota_left(txn: Transaction) -> int:
     return txn.quota(INSTANCES) - (txn.connection.scalar(mine) or 0)
 
 
-def _rooms(txn: Transaction) -> dict[str, placement.Room]:
+def rooms(txn: Transaction) -> dict[str, placement.Room]:
     """What is left on every host, over all accounts; an instance keeps its room until it is really gone."""
     query = (
         select(instances.c.host, instances.c.type, func.count())
@@ -218,6 +229,7 @@ def _insert(txn: Transaction, request: LaunchRequest, plan: _Plan, chosen: Seque
                 "zone": plan.subnet.zone,
                 "state": "pending",
                 "launched": txn.now,
+                **request.options.columns(),
             }
         )
         new_interfaces.append(

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, ipv6, tag_rows
+from econe_api.actions import identifiers, ipv6, launch_options, tag_rows
 from econe_api.actions.ipv6 import Ipv6Request
+from econe_api.actions.launch_options import LaunchOptions
 from econe_api.actions.parameters import given, ipv4, refuse_unsupported, require
 from econe_api.call import Params
 from econe_api.config import Config, InstanceType
@@ -40,14 +41,7 @@ _SUPPORTED = frozenset(
         "TagSpecifications",
     }
 )
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "DisableApiTermination": (False,),
-    "DisableApiStop": (False,),
-    "EbsOptimized": (False,),
-    "Monitoring": ({"Enabled": False},),
-    "InstanceInitiatedShutdownBehavior": ("stop", "terminate"),
-    "Ipv6AddressCount": (0,),
-}
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Ipv6AddressCount": (0,)}
 _INTERFACE = frozenset({"DeviceIndex", "Groups", "SubnetId", "PrivateIpAddress"})
 _INTERFACE_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "AssociatePublicIpAddress": (False,),
@@ -58,7 +52,7 @@ _INTERFACE_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "SecondaryPrivateIpAddressCount": (0,),
 }
 _PLACEMENT = frozenset({"AvailabilityZone"})
-_PLACEMENT_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Tenancy": ("default",)}
+_PLACEMENT_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Tenancy": ("default",), "Affinity": ("default",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +74,7 @@ class LaunchRequest:
     fingerprint: str
     tags: Mapping[str, tag_rows.Tags]
     ipv6: Ipv6Request
+    options: LaunchOptions
 
 
 def parse(params: Params, config: Config) -> LaunchRequest:
@@ -91,18 +86,22 @@ def parse(params: Params, config: Config) -> LaunchRequest:
 
     """
     require(params, "ImageId", "MinCount", "MaxCount")
-    refuse_unsupported(params, _SUPPORTED | _ipv6(config), _NEUTRAL)
+    options = launch_options.parse(params)
+    refuse_unsupported(params, _SUPPORTED | launch_options.KNOWN | _ipv6(config), _NEUTRAL)
+    size = instance_type(params.get("InstanceType") or _DEFAULT_TYPE, config)
+    launch_options.check_cpu(params.get("CpuOptions") or {}, size)
     least, most = _counts(params)
     network = _network(params, config)
     private_ip = ipv4(network["PrivateIpAddress"], "privateIpAddress") if network.get("PrivateIpAddress") else None
     _check_private_ip(private_ip, network.get("SubnetId"), most)
     return LaunchRequest(
         image=_image(params["ImageId"], config),
-        size=_size(params.get("InstanceType") or _DEFAULT_TYPE, config),
+        size=size,
         least=least,
         most=most,
         key_name=params.get("KeyName") or None,
-        user_data=_user_data(params.get("UserData")),
+        user_data=user_data(params.get("UserData")),
+        options=options,
         group_ids=tuple(network.get("Groups") or ()),
         group_names=tuple(params.get("SecurityGroups") or ()),
         subnet=network.get("SubnetId") or None,
@@ -203,7 +202,13 @@ def _image(image: str, config: Config) -> str:
     return image
 
 
-def _size(name: str, config: Config) -> InstanceType:
+def instance_type(name: str, config: Config) -> InstanceType:
+    """The size of that name.
+
+    Raises:
+        Ec2Error: InvalidParameterValue.
+
+    """
     for size in config.instance_types:
         if size.name == name:
             return size
@@ -227,7 +232,13 @@ def _token(token: str | None) -> str | None:
     return token or None
 
 
-def _user_data(text: str | None) -> str | None:
+def user_data(text: str | None) -> str | None:
+    """User data (base64) after a check; None for none.
+
+    Raises:
+        Ec2Error: InvalidUserData.Malformed, InvalidParameterValue (above 16 KiB).
+
+    """
     if not text:
         return None
     try:

@@ -15,6 +15,7 @@ from econe_api.actions.parameters import require
 from econe_api.actions.vpc_shapes import dhcp_options_id
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store.key_tables import key_pairs
 from econe_api.store.network_tables import internet_gateways, route_tables
 from econe_api.store.prefix_list_tables import prefix_lists
 from econe_api.store.schema import addresses, groups, instances, interfaces, rules, subnets, tags, vpcs
@@ -64,6 +65,7 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
         lambda txn, ids: select(instances.c.id).where(visible(txn), instances.c.id.in_(ids)),
     ),
     "pl": ("prefix-list", "InvalidPrefixListID.NotFound", _of(prefix_lists.c.id, prefix_lists.c.account)),
+    "key": ("key-pair", "InvalidKeyPair.NotFound", _of(key_pairs.c.id, key_pairs.c.account)),
     "sg": ("security-group", "InvalidGroup.NotFound", _of(groups.c.id, groups.c.account)),
     "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
 }

@@ -66,6 +66,14 @@ class ObservedInstance:
     state: Condition
 
 
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The last 64 KiB of an instance's console, and when it last said something (seconds since the epoch)."""
+
+    output: bytes
+    time: float
+
+
 class BackendUnavailableError(Exception):
     """The backend or the hypervisor does not answer now; nothing is known about the outcome.  Ask again later."""
 
@@ -88,8 +96,23 @@ class ComputeBackend(Protocol):
         Raises :class:`LaunchFailedError`, after which nothing of it is left, or :class:`BackendUnavailableError`.
         """
 
+    def stop(self, instance_id: str, host: str) -> None:
+        """Make the instance not run and its ports be gone; what :meth:`launch` needs to start it again stays.
+
+        Raises :class:`BackendUnavailableError` when some of it may still run.
+        """
+
+    def reboot(self, spec: LaunchSpec) -> None:
+        """Start what runs in the instance anew; its ports stay where they are.  An instance that is gone is launched.
+
+        Raises as :meth:`launch` does.
+        """
+
     def terminate(self, instance_id: str, host: str) -> None:
         """Make the instance be gone, with its ports; raises :class:`BackendUnavailableError` when some may be left."""
+
+    def console(self, instance_id: str) -> Console | None:
+        """Return what the instance has said on its console since it last booted; None: nothing is known of it."""
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""

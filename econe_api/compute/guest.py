@@ -2,9 +2,10 @@
 
 A script of the standard library alone, run inside the instance's namespace::
 
-    python guest.py INSTANCE_ID
+    python guest.py INSTANCE_ID [CONSOLE]
 
-It leaves a daemon behind and ends, with status 0, once everything listens:
+It leaves a daemon behind and ends, with status 0, once everything listens.  CONSOLE is the file that what it says is
+appended to.
 
 * TCP 80 and 8080: any GET answers one line of text, the instance's id and the client's address as the instance saw it;
 * TCP 9000: every line comes back.
@@ -18,12 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import socketserver
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 WEB_PORTS = (80, 8080)
 ECHO_PORT = 9000
@@ -98,7 +99,13 @@ def page_handler(instance_id: str) -> type[BaseHTTPRequestHandler]:
     return Page
 
 
-def main(instance_id: str) -> None:
+def power_down(*_: object) -> None:
+    """End at once, and say so."""
+    os.write(1, b"Power down\n")
+    os._exit(0)
+
+
+def main(instance_id: str, console: str = os.devnull) -> None:
     """Listen, go to the background, serve until ended."""
     page = page_handler(instance_id)
     servers: list[socketserver.TCPServer] = [WebServer((ANY, port), page) for port in WEB_PORTS]
@@ -110,13 +117,17 @@ def main(instance_id: str) -> None:
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    null = os.open(Path(os.devnull), os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    said = os.open(console, os.O_WRONLY | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(said, descriptor)
+    for server in servers:
+        os.write(1, f"{type(server).__name__} listens on port {server.server_address[1]}\n".encode("ascii"))
+    signal.signal(signal.SIGTERM, power_down)
     for server in servers[1:]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     servers[0].serve_forever()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

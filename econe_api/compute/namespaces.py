@@ -2,7 +2,8 @@
 
 Its namespace ``<prefix>-<instance id>`` has one veth per interface, whose other end is a port of the bridge in the
 hypervisor's namespace, and a small server (:mod:`econe_api.compute.guest`), started last: an instance whose server runs
-is whole.  Nothing is kept in files.  The namespaces, their processes and the ports' ``external_ids`` say what there is.
+is whole.  The namespaces, their processes and the ports' ``external_ids`` say what there is; only what instances say on
+their consoles is kept in files.  A stopped instance has nothing of all that but its console.
 
 Options of a hypervisor: ``netns``, ``ovsdb`` (``unix:PATH``), ``bridge`` ("br-int" by default), ``mtu`` of the
 instances' interfaces (1500; 1450 where the fabric is vxlan on 1500 bytes) and ``prefix`` ("sluice"), which tells this
@@ -22,11 +23,13 @@ from econe_api.compute import netns
 from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
+    Console,
     InterfaceSpec,
     LaunchFailedError,
     LaunchSpec,
     ObservedInstance,
 )
+from econe_api.compute.consoles import Consoles
 from econe_api.config import Config, ConfigError, Hypervisor
 
 GUEST = Path(__file__).with_name("guest.py")
@@ -90,15 +93,17 @@ def port_name(interface_id: str) -> str:
 class NamespaceBackend:
     """Implements :class:`econe_api.compute.backend.ComputeBackend`."""
 
-    def __init__(self, hosts: Iterable[Host]) -> None:
+    def __init__(self, hosts: Iterable[Host], consoles: Path | None = None) -> None:
+        """``consoles`` is the directory that keeps what instances say (made when needed); None: nothing is kept."""
         self._hosts = {host.name: host for host in hosts}
+        self._consoles = Consoles(consoles)
 
     @classmethod
     def from_config(cls, config: Config) -> NamespaceBackend:
         """Return the backend of a configuration; ConfigError when it cannot work with it, or not as this user."""
         if os.geteuid() != 0:
             raise ConfigError("compute.backend 'namespace' makes network namespaces: run the worker as root")
-        return cls([Host.of(hypervisor) for hypervisor in config.hypervisors])
+        return cls([Host.of(hypervisor) for hypervisor in config.hypervisors], config.state / "consoles")
 
     def launch(self, spec: LaunchSpec) -> None:
         """Make the namespace, wire it up, start its server."""
@@ -110,16 +115,40 @@ class NamespaceBackend:
             self._remove(spec.instance_id, [host])
             self._wire(name, host, spec)
             self._plug(host, spec)
-            netns.run(netns.inside(name, [sys.executable, "-I", "-S", str(GUEST), spec.instance_id]))
+            self._boot(name, spec)
         except netns.CommandError as error:
             self._remove(spec.instance_id, [host])
             raise LaunchFailedError("Server.InternalError", str(error)) from error
 
+    def _boot(self, name: str, spec: LaunchSpec) -> None:
+        console = self._consoles.fresh(spec)
+        netns.run(netns.inside(name, [sys.executable, "-I", "-S", str(GUEST), spec.instance_id, str(console)]))
+
+    def reboot(self, spec: LaunchSpec) -> None:
+        """End the instance's processes and start its server again; the namespace and its ports stay."""
+        name = guest_namespace(self._host(spec.host).prefix, spec.instance_id)
+        if name not in self._whole([name]):
+            self.launch(spec)
+            return
+        try:
+            netns.end_processes([name])
+            self._boot(name, spec)
+        except netns.CommandError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+    def console(self, instance_id: str) -> Console | None:
+        """Return what the instance's server has said since it was last started."""
+        return self._consoles.read(instance_id)
+
     def terminate(self, instance_id: str, host: str) -> None:
-        """End the instance's processes, take its ports off the bridge, delete its namespace.
+        """End the instance's processes, take its ports off the bridge, delete its namespace; its console is kept.
 
         With a ``host`` that is not known, all hosts are searched for its ports.
         """
+        self.stop(instance_id, host)
+
+    def stop(self, instance_id: str, host: str) -> None:
+        """Do as :meth:`terminate` does: an instance has nothing that a start would not make again."""
         known = self._hosts.get(host)
         try:
             self._remove(instance_id, self._hosts.values() if known is None else [known])

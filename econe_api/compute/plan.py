@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from econe_api.compute.backend import Condition, ObservedInstance
-from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, TERMINATED, InstanceRow
+from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow
 
 
 class Kind(StrEnum):
     """What a task does."""
 
     LAUNCH = "launch"
+    STOP = "stop"
+    REBOOT = "reboot"
     TERMINATE = "terminate"
     REMOVE = "remove"
     """Terminate what no row asks for; no row changes."""
@@ -37,6 +39,10 @@ def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance])
         runs = seen is not None and seen.state is Condition.RUNNING
         if row.state == PENDING or (row.state == RUNNING and not runs):
             found.append(Task(Kind.LAUNCH, row.id, row.spec.host, row))
+        elif row.state == RUNNING and row.reboot:
+            found.append(Task(Kind.REBOOT, row.id, row.spec.host, row))
+        elif row.state == STOPPING or (row.state == STOPPED and seen is not None):
+            found.append(Task(Kind.STOP, row.id, row.spec.host, row))
         elif row.state == SHUTTING_DOWN:
             found.append(Task(Kind.TERMINATE, row.id, row.spec.host, row))
     return found

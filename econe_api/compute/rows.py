@@ -26,17 +26,23 @@ from econe_api.store.schema import (
 from econe_api.store.transaction import Transaction
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
-UNSETTLED = (PENDING, SHUTTING_DOWN)
+STOPPING, STOPPED = "stopping", "stopped"
+UNSETTLED = (PENDING, SHUTTING_DOWN, STOPPING)
 _CALLER = Caller(account_id="000000000000", access_key_id="compute")
 _LONGEST_REASON = 255
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """An instance that is not terminated: its state in the store, and how it shall run."""
+    """An instance that is not terminated: its state in the store, and how it shall run.
+
+    ``reboots`` is how often its owner has asked for a reboot; ``reboot``: the last one has not been done yet.
+    """
 
     state: str
     spec: LaunchSpec
+    reboots: int = 0
+    reboot: bool = False
 
     @property
     def id(self) -> str:
@@ -66,7 +72,10 @@ def load(connection: Connection) -> list[InstanceRow]:
     for row in connection.execute(linked):
         specs[row.instance].append(_interface(row, tuple(ipv6[row.id])))
     rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
-    return [InstanceRow(row.state, _spec(row, specs[row.id])) for row in rows]
+    return [
+        InstanceRow(row.state, _spec(row, specs[row.id]), row.reboots_asked, row.reboots_asked != row.reboots_done)
+        for row in rows
+    ]
 
 
 def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
@@ -102,15 +111,41 @@ def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
     return {row.id: row.state for row in connection.execute(query)}
 
 
+def settled(connection: Connection, ids: Collection[str]) -> bool:
+    """Return whether nothing is left to do for the instances ``ids``."""
+    rebooting = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
+    open_ = instances.c.state.in_(UNSETTLED) | rebooting
+    return connection.scalar(select(instances.c.id).where(instances.c.id.in_(ids), open_).limit(1)) is None
+
+
 def has_instances(connection: Connection) -> bool:
     """Return whether the store has ever held an instance."""
     return connection.scalar(select(instances.c.id).limit(1)) is not None
 
 
 def set_running(txn: Transaction, instance_id: str) -> None:
-    """Note that a pending instance runs; one that has come to its end meanwhile stays as it is."""
+    """Note that a pending instance runs; one that has come to its end meanwhile stays as it is.
+
+    Reboots that it was asked for before have come true with that.
+    """
     txn.connection.execute(
-        update(instances).where(instances.c.id == instance_id, instances.c.state == PENDING).values(state=RUNNING)
+        update(instances)
+        .where(instances.c.id == instance_id, instances.c.state == PENDING)
+        .values(state=RUNNING, reboots_done=instances.c.reboots_asked)
+    )
+
+
+def set_rebooted(txn: Transaction, instance_id: str, reboots: int) -> None:
+    """Note that the reboot number ``reboots`` is done; a later one is not."""
+    txn.connection.execute(update(instances).where(instances.c.id == instance_id).values(reboots_done=reboots))
+
+
+def set_stopped(txn: Transaction, instance_id: str) -> None:
+    """Note that an instance that was stopping does not run any more."""
+    txn.connection.execute(
+        update(instances)
+        .where(instances.c.id == instance_id, instances.c.state == STOPPING)
+        .values(state=STOPPED, stopped=txn.now)
     )
 
 
@@ -126,17 +161,16 @@ def set_terminated(txn: Transaction, instance_id: str) -> None:
 def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> None:
     """End a pending instance that could not be launched: its interfaces and their tags go, its elastic IPs stay.
 
-    One that was told to end meanwhile keeps the reason that it has.
+    One that was stopped and could not be started is stopped again, with all it has.  One that was told to end meanwhile
+    keeps the reason that it has.
     """
+    why = {"reason_code": code, "reason": f"{code}: {reason}"[:_LONGEST_REASON]}
+    pending = (instances.c.id == instance_id) & (instances.c.state == PENDING)
+    again = pending & instances.c.stopped.is_not(None)
+    if txn.connection.execute(update(instances).where(again).values(state=STOPPED, **why)).rowcount:
+        return
     changed = txn.connection.execute(
-        update(instances)
-        .where(instances.c.id == instance_id, instances.c.state == PENDING)
-        .values(
-            state=TERMINATED,
-            terminated=txn.now,
-            reason_code=code,
-            reason=f"{code}: {reason}"[:_LONGEST_REASON],
-        )
+        update(instances).where(pending).values(state=TERMINATED, terminated=txn.now, **why)
     )
     if changed.rowcount:
         _release(txn, instance_id)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import socketserver
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,18 +94,31 @@ class _Connection(socketserver.BaseRequestHandler):
 def answer(worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reply to ``message`` (docs/architecture.md)."""
     match message:
-        case {"op": "settle", "instances": list(ids), "timeout": int() | float() as timeout}:
+        case {"op": "settle" | "observed" as wish, "instances": list(ids)}:
             if len(ids) > _MOST_INSTANCES or not all(isinstance(name, str) for name in ids):
                 return _refusal(f"instances has to be a list of up to {_MOST_INSTANCES} ids")
-            if isinstance(timeout, bool) or not 0 <= timeout <= _LONGEST_WAIT:
-                return _refusal(f"timeout has to be 0 to {_LONGEST_WAIT:g} seconds")
-            try:
-                return {"ok": True, "settled": worker.settle(ids, timeout)}
-            except StoreError as error:
-                return _refusal(str(error))
+            return _observed(worker, ids) if wish == "observed" else _settle(worker, ids, message.get("timeout"))
+        case {"op": "console", "instance": str(name)}:
+            console = worker.console(name)
+            said = {"output": None, "time": None} if console is None else asdict(console)
+            return {"ok": True, **said}
         case {"op": "status"}:
             return {"ok": True, **worker.status()}
     return _refusal("not a request that the compute worker knows")
+
+
+def _settle(worker: Worker, ids: list[str], timeout: object) -> dict[str, Any]:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST_WAIT:
+        return _refusal(f"timeout has to be 0 to {_LONGEST_WAIT:g} seconds")
+    try:
+        return {"ok": True, "settled": worker.settle(ids, timeout)}
+    except StoreError as error:
+        return _refusal(str(error))
+
+
+def _observed(worker: Worker, ids: list[str]) -> dict[str, Any]:
+    seen = worker.observed(ids)
+    return _refusal("how the instances are is not known now") if seen is None else {"ok": True, "observed": seen}
 
 
 def _refusal(text: str) -> dict[str, Any]:

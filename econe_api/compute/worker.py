@@ -10,14 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from econe_api.compute import plan, rows
-from econe_api.compute.backend import BackendUnavailableError, ComputeBackend, LaunchFailedError
+from econe_api.compute.backend import (
+    BackendUnavailableError,
+    ComputeBackend,
+    Console,
+    LaunchFailedError,
+    ObservedInstance,
+)
 from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
@@ -57,6 +63,7 @@ class Worker:
         self._busy: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._trouble: list[str] = []
+        self._observed: Mapping[str, ObservedInstance] | None = None
 
     def run(self) -> None:
         """Work until :meth:`stop`; returns when the tasks under way are done."""
@@ -97,24 +104,36 @@ class Worker:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items())]
             return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed]}
 
+    def observed(self, ids: Collection[str]) -> dict[str, str] | None:
+        """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""
+        with self._changed:
+            seen = self._observed
+        if seen is None:
+            return None
+        return {name: seen[name].state.value if name in seen else "absent" for name in ids}
+
+    def console(self, instance_id: str) -> Console | None:
+        """Return the instance's console, None: nothing is known of it."""
+        return self._backend.console(instance_id)
+
     def _settled(self, ids: Collection[str]) -> bool:
         with self._read() as txn:
-            states = rows.states(txn.connection, ids)
-        return not any(state in rows.UNSETTLED for state in states.values())
+            return rows.settled(txn.connection, ids)
 
     def _read(self) -> AbstractContextManager[Transaction]:
         return self._store.read(rows.worker_call())
 
     def _look(self) -> None:
         try:
-            found, trouble = self._find_tasks()
+            found, trouble, observed = self._find_tasks()
         except (StoreError, BackendUnavailableError) as error:
             # Not knowing what is wanted, or what there is, is no reason to start or end anything.
-            found, trouble = [], str(error)
+            found, trouble, observed = [], str(error), None
         except Exception as error:
             _LOG.exception("looking for work failed")
-            found, trouble = [], f"{type(error).__name__}: {error}"
+            found, trouble, observed = [], f"{type(error).__name__}: {error}", None
         with self._changed:
+            self._observed = observed
             if trouble is not None and [trouble] != self._trouble:
                 _LOG.warning("%s", trouble)
             self._trouble = [] if trouble is None else [trouble]
@@ -125,7 +144,7 @@ class Worker:
         for task in due:
             self._pool(task.host).submit(self._carry_out, task)
 
-    def _find_tasks(self) -> tuple[list[Task], str | None]:
+    def _find_tasks(self) -> tuple[list[Task], str | None, Mapping[str, ObservedInstance]]:
         # The rows are read first: what is observed later can be unknown to them only if nobody asked for it.
         with self._read() as txn:
             living = rows.load(txn.connection)
@@ -134,12 +153,12 @@ class Worker:
         wanted = {row.id for row in living}
         strange = [seen for name, seen in observed.items() if name not in wanted]
         if not strange:
-            return found, None
+            return found, None, observed
         with self._read() as txn:
             states = rows.states(txn.connection, [seen.instance_id for seen in strange])
             has_instances = rows.has_instances(txn.connection)
         removals, trouble = plan.removals(strange, states, len(observed) - len(strange), has_instances)
-        return found + removals, trouble
+        return found + removals, trouble, observed
 
     def _is_due(self, task: Task, now: float) -> bool:
         failure = self._failures.get(task.instance_id)
@@ -189,6 +208,17 @@ class Worker:
         if task.row.state == rows.PENDING:
             self._write(lambda txn: rows.set_running(txn, task.instance_id))
 
+    def _stop(self, task: Task) -> None:
+        self._backend.stop(task.instance_id, task.host)
+        self._write(lambda txn: rows.set_stopped(txn, task.instance_id))
+
+    def _reboot(self, task: Task) -> None:
+        if task.row is None:
+            raise ValueError(f"reboot of {task.instance_id} without its row")
+        reboots = task.row.reboots
+        self._backend.reboot(task.row.spec)
+        self._write(lambda txn: rows.set_rebooted(txn, task.instance_id, reboots))
+
     def _terminate(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
         self._write(lambda txn: rows.set_terminated(txn, task.instance_id))
@@ -203,6 +233,8 @@ class Worker:
 
 _DO: dict[Kind, Callable[[Worker, Task], None]] = {
     Kind.LAUNCH: Worker._launch,
+    Kind.STOP: Worker._stop,
+    Kind.REBOOT: Worker._reboot,
     Kind.TERMINATE: Worker._terminate,
     Kind.REMOVE: Worker._remove,
 }

@@ -26,6 +26,7 @@ VPCS = "vpcs"
 SUBNETS_PER_VPC = "subnets-per-vpc"
 INTERNET_GATEWAYS = "internet-gateways"
 ROUTE_TABLES_PER_VPC = "route-tables-per-vpc"
+KEY_PAIRS = "key-pairs"
 
 #: Values of a new AWS account ("Amazon VPC quotas"; instances: the limit that DescribeAccountAttributes reports).
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -41,6 +42,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         SUBNETS_PER_VPC: 200,
         INTERNET_GATEWAYS: 5,
         ROUTE_TABLES_PER_VPC: 200,
+        KEY_PAIRS: 5000,
     }
 )
 _MOST = 1_000_000

@@ -209,11 +209,18 @@ instances = Table(
     Column("user_data", Text),
     Column("host", String(64), nullable=False),
     Column("zone", String(64), nullable=False),
-    Column("state", String(16), nullable=False),  # pending, running, shutting-down, terminated
+    Column("state", String(16), nullable=False),  # pending, running, stopping, stopped, shutting-down, terminated
     Column("reason_code", String(64)),
     Column("reason", String(255)),
-    Column("launched", Timestamp, nullable=False),
+    Column("launched", Timestamp, nullable=False),  # or last started
+    Column("stopped", Timestamp),  # when it last came to a stop; None: never
     Column("terminated", Timestamp),
+    Column("reboots_asked", Integer, nullable=False, default=0),
+    Column("reboots_done", Integer, nullable=False, default=0),
+    Column("monitoring", Boolean, nullable=False, default=False),
+    Column("shutdown_behavior", String(16), nullable=False, default="stop"),  # or terminate
+    Column("disable_api_termination", Boolean, nullable=False, default=False),
+    Column("disable_api_stop", Boolean, nullable=False, default=False),
 )
 
 interfaces = Table(

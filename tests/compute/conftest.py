@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from econe_api.actions import instances, launch
+from econe_api.actions import ACTIONS
 from econe_api.call import Call, Caller
 from econe_api.compute import netns
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -117,16 +117,15 @@ class Tenant:
         self._store = store
         self._caller = Caller(account.account_id, account.access_key_id)
 
-    def _call(self, action: str, handler: Any, **params: Any) -> dict[str, Any]:
+    def call(self, action: str, **params: Any) -> dict[str, Any]:
         call = Call(action=action, params=params, caller=self._caller, request_id=secrets.token_hex(8))
         with self._store.write(call) as txn:
-            answer: dict[str, Any] = handler(call, txn)
+            answer: dict[str, Any] = ACTIONS[action].handler(call, txn)
         return answer
 
     def run(self, count: int = 1) -> list[str]:
-        made = self._call(
+        made = self.call(
             "RunInstances",
-            launch.run,
             ImageId="ami-0123456789abcdef0",
             InstanceType="t2.micro",
             MinCount=count,
@@ -135,10 +134,10 @@ class Tenant:
         return [instance["InstanceId"] for instance in made["Instances"]]
 
     def terminate(self, *ids: str) -> None:
-        self._call("TerminateInstances", instances.terminate, InstanceIds=list(ids))
+        self.call("TerminateInstances", InstanceIds=list(ids))
 
     def describe(self, *ids: str) -> list[dict[str, Any]]:
-        answer = self._call("DescribeInstances", instances.describe, InstanceIds=list(ids))
+        answer = self.call("DescribeInstances", InstanceIds=list(ids))
         shown = {
             instance["InstanceId"]: instance
             for reservation in answer["Reservations"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from econe_api.compute.backend import Condition, LaunchSpec, ObservedInstance
 from econe_api.compute.plan import Kind, Task, removals, tasks
-from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, TERMINATED, InstanceRow
+from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow
 
 _IDS = st.integers(0, 12).map(lambda number: f"i-{number:x}")
-_ROWS = st.dictionaries(_IDS, st.sampled_from([PENDING, RUNNING, SHUTTING_DOWN]))
+_ROWS = st.dictionaries(_IDS, st.sampled_from([PENDING, RUNNING, STOPPING, STOPPED, SHUTTING_DOWN]))
 _SEEN = st.dictionaries(_IDS, st.sampled_from(list(Condition)))
 
 
@@ -32,6 +34,12 @@ def _observed(seen: dict[str, Condition]) -> dict[str, ObservedInstance]:
         (RUNNING, None, Kind.LAUNCH),
         (RUNNING, Condition.BROKEN, Kind.LAUNCH),
         (RUNNING, Condition.RUNNING, None),
+        (STOPPING, None, Kind.STOP),
+        (STOPPING, Condition.BROKEN, Kind.STOP),
+        (STOPPING, Condition.RUNNING, Kind.STOP),
+        (STOPPED, None, None),
+        (STOPPED, Condition.BROKEN, Kind.STOP),
+        (STOPPED, Condition.RUNNING, Kind.STOP),
         (SHUTTING_DOWN, None, Kind.TERMINATE),
         (SHUTTING_DOWN, Condition.BROKEN, Kind.TERMINATE),
         (SHUTTING_DOWN, Condition.RUNNING, Kind.TERMINATE),
@@ -42,6 +50,21 @@ def test_every_state_against_every_condition(state: str, condition: Condition | 
     observed = _observed({} if condition is None else {"i-1": condition})
     expected = [] if kind is None else [Task(kind, "i-1", "h1", row)]
     assert tasks([row], observed) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "condition", "kind"),
+    [
+        (RUNNING, Condition.RUNNING, Kind.REBOOT),
+        (RUNNING, Condition.BROKEN, Kind.LAUNCH),  # which is a boot as well, and the reboot comes after it
+        (PENDING, Condition.RUNNING, Kind.LAUNCH),
+        (STOPPED, None, None),
+    ],
+)
+def test_reboots_are_for_what_runs(state: str, condition: Condition | None, kind: Kind | None) -> None:
+    row = replace(_row("i-1", state), reboots=1, reboot=True)
+    found = tasks([row], _observed({} if condition is None else {"i-1": condition}))
+    assert [task.kind for task in found] == ([] if kind is None else [kind])
 
 
 @given(wanted=_ROWS, seen=_SEEN)

@@ -13,6 +13,7 @@ def _ids(answer: dict[str, Any]) -> list[str]:
 
 def test_filters(tenant: Any, states: Any) -> None:
     web, db = tenant.group("web"), tenant.group("db")
+    tenant("CreateKeyPair", KeyName="k", KeyType="ed25519")
     one = tenant.run(SecurityGroupIds=[web], KeyName="k")
     two = tenant.run(SecurityGroupIds=[web, db], InstanceType="t2.micro", ClientToken="tok")
     three = tenant.run()
@@ -45,7 +46,15 @@ def test_filters(tenant: Any, states: Any) -> None:
         ("key-name", ["k"], [one]),
         ("launch-index", ["0"], everyone),
         ("launch-time", ["2024-05-06T07:08:09.000Z"], everyone),
+        ("hypervisor", ["xen"], everyone),
+        ("iam-instance-profile.arn", ["*"], []),
+        ("instance-lifecycle", ["spot"], []),
         ("monitoring-state", ["enabled"], []),
+        ("platform-details", ["Linux/UNIX"], everyone),
+        ("private-dns-name", [two["PrivateDnsName"]], None),
+        ("root-device-name", ["/dev/xvda"], everyone),
+        ("root-device-type", ["ebs"], everyone),
+        ("state-reason-message", ["*User initiated shutdown"], [three]),
         ("owner-id", [tenant.account], everyone),
         ("private-ip-address", [two["PrivateIpAddress"]], None),
         ("reason", ["User initiated*"], [three]),
@@ -210,8 +219,9 @@ def test_refused_modifications(tenant: Any, stranger: Any, refused: Any) -> None
         ("InvalidGroup.NotFound", {"InstanceId": mine, "Groups": [far]}),
         ("InvalidGroupId.Malformed", {"InstanceId": mine, "Groups": ["web"]}),
         ("SecurityGroupsPerInterfaceLimitExceeded", {"InstanceId": mine, "Groups": six}),
-        ("UnsupportedOperation", {"InstanceId": mine, "InstanceType": {"Value": "t2.micro"}}),
-        ("UnsupportedOperation", {"InstanceId": mine, "Groups": [web], "SourceDestCheck": {"Value": False}}),
+        ("IncorrectInstanceState", {"InstanceId": mine, "InstanceType": {"Value": "t2.micro"}}),
+        ("InvalidParameterCombination", {"InstanceId": mine, "Groups": [web], "SourceDestCheck": {"Value": True}}),
+        ("UnsupportedOperation", {"InstanceId": mine, "SourceDestCheck": {"Value": False}}),
     ):
         refused(tenant, code, "ModifyInstanceAttribute", **params)
 

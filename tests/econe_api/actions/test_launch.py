@@ -24,6 +24,7 @@ def _asked(tenant: Any, **params: Any) -> dict[str, Any]:
 
 
 def test_a_launch(tenant: Any, touched: Any, clock: Any) -> None:
+    tenant("CreateKeyPair", KeyName="key", KeyType="ed25519")
     answer = tenant("RunInstances", **_asked(tenant, MinCount=2, MaxCount=2, KeyName="key", ClientToken="token"))
     assert answer["ReservationId"].startswith("r-")
     assert answer["OwnerId"] == tenant.account
@@ -47,11 +48,26 @@ def test_a_launch(tenant: Any, touched: Any, clock: Any) -> None:
         "LaunchTime": clock.now,
         "Placement": {"AvailabilityZone": "us-east-1a", "GroupName": "", "Tenancy": "default"},
         "Monitoring": {"State": "disabled"},
-        "PrivateDnsName": "",
+        "PrivateDnsName": "ip-172-31-0-4.ec2.internal",
         "PublicDnsName": "",
         "ProductCodes": [],
         "Architecture": "x86_64",
-        "RootDeviceType": "instance-store",
+        "Hypervisor": "xen",
+        "RootDeviceName": "/dev/xvda",
+        "RootDeviceType": "ebs",
+        "EnaSupport": False,
+        "PlatformDetails": "Linux/UNIX",
+        "UsageOperation": "RunInstances",
+        "CurrentInstanceBootMode": "legacy-bios",
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+        "HibernationOptions": {"Configured": False},
+        "EnclaveOptions": {"Enabled": False},
+        "MaintenanceOptions": {"AutoRecovery": "default"},
+        "PrivateDnsNameOptions": {
+            "HostnameType": "ip-name",
+            "EnableResourceNameDnsARecord": False,
+            "EnableResourceNameDnsAAAARecord": False,
+        },
         "BlockDeviceMappings": [],
         "VirtualizationType": "hvm",
         "EbsOptimized": False,
@@ -104,6 +120,7 @@ def test_refused_launches(tenant: Any, stranger: Any, refused: Any) -> None:
     used = tenant.run()["PrivateIpAddress"]
     nic = {"DeviceIndex": 0, "SubnetId": subnet.id}
     six = [tenant.group(f"g{number}") for number in range(6)]
+    stranger("CreateKeyPair", KeyName="theirs", KeyType="ed25519")
     for code, params in (
         ("MissingParameter", {"ImageId": None}),
         ("MissingParameter", {"MinCount": None}),
@@ -147,7 +164,17 @@ def test_refused_launches(tenant: Any, stranger: Any, refused: Any) -> None:
         ("UnsupportedOperation", {"NetworkInterfaces": [nic | {"NetworkInterfaceId": "eni-00000000"}]}),
         ("UnsupportedOperation", {"Ipv6AddressCount": 1}),
         ("UnsupportedOperation", {"LaunchTemplate": {"LaunchTemplateName": "x"}}),
-        ("UnsupportedOperation", {"DisableApiTermination": True}),
+        ("InvalidKeyPair.NotFound", {"KeyName": "absent"}),
+        ("InvalidKeyPair.NotFound", {"KeyName": "theirs"}),
+        ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "explode"}),
+        ("InvalidParameterValue", {"IamInstanceProfile": {"Name": "admin"}}),
+        ("UnsupportedOperation", {"EbsOptimized": True}),
+        ("UnsupportedOperation", {"HibernationOptions": {"Configured": True}}),
+        ("UnsupportedOperation", {"EnclaveOptions": {"Enabled": True}}),
+        ("UnsupportedOperation", {"CpuOptions": {"CoreCount": 64}}),
+        ("UnsupportedOperation", {"InstanceMarketOptions": {"MarketType": "spot"}}),
+        ("UnsupportedOperation", {"BlockDeviceMappings": [{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 8}}]}),
+        ("UnsupportedOperation", {"Placement": {"GroupName": "rack"}}),
     ):
         refused(tenant, code, "RunInstances", **_asked(tenant, **params))
 
@@ -156,9 +183,20 @@ def test_what_is_so_anyway_may_be_asked_for(tenant: Any) -> None:
     tenant.run(
         DisableApiTermination=False,
         EbsOptimized=False,
-        Monitoring={"Enabled": False},
-        InstanceInitiatedShutdownBehavior="stop",
-        Placement={"Tenancy": "default"},
+        EnablePrimaryIpv6=False,
+        Placement={"Tenancy": "default", "GroupName": ""},
+        BlockDeviceMappings=[
+            {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True}},
+            {"DeviceName": "/dev/sdb", "NoDevice": ""},
+            {"DeviceName": "/dev/sdc", "VirtualName": "ephemeral0"},
+        ],
+        CapacityReservationSpecification={"CapacityReservationPreference": "open"},
+        CpuOptions={"CoreCount": 1, "ThreadsPerCore": 1},
+        CreditSpecification={"CpuCredits": "unlimited"},
+        EnclaveOptions={"Enabled": False},
+        HibernationOptions={"Configured": False},
+        MaintenanceOptions={"AutoRecovery": "default"},
+        PrivateDnsNameOptions={"HostnameType": "ip-name", "EnableResourceNameDnsARecord": False},
         NetworkInterfaces=[{"DeviceIndex": 0, "AssociatePublicIpAddress": False, "DeleteOnTermination": True}],
     )
 

@@ -30,12 +30,12 @@ def test_images(tenant: Any, refused: Any, reconfigure: Any) -> None:
         ("is-public", "true"),
         ("owner-alias", "amazon"),
         ("owner-id", "000000000000"),
-        ("root-device-type", "instance-store"),
+        ("root-device-type", "ebs"),
         ("state", "available"),
         ("virtualization-type", "hvm"),
     ):
         assert len(shown(Filters=[{"Name": name, "Values": [value]}])) == 2, name
-    assert shown(Filters=[{"Name": "hypervisor", "Values": ["xen"]}]) == []
+    assert shown(Filters=[{"Name": "hypervisor", "Values": ["ovm"]}]) == []
     page = tenant("DescribeImages", MaxResults=1)
     assert [image["ImageId"] for image in page["Images"]] == ["ami-00000001"]
     assert shown(MaxResults=1, NextToken=page["NextToken"]) == ["alpine"]
@@ -62,7 +62,7 @@ def test_sizes(tenant: Any, refused: Any) -> None:
         ("bare-metal", "false"),
         ("current-generation", "true"),
         ("processor-info.supported-architecture", "x86_64"),
-        ("supported-root-device-type", "instance-store"),
+        ("supported-root-device-type", "ebs"),
         ("supported-virtualization-type", "hvm"),
     ):
         assert count(name, value) == everything, name
@@ -71,6 +71,75 @@ def test_sizes(tenant: Any, refused: Any) -> None:
     assert len(first["InstanceTypes"]) + len(rest["InstanceTypes"]) == everything
     refused(tenant, "InvalidInstanceType", "DescribeInstanceTypes", InstanceTypes=["t99.huge"])
     refused(tenant, "InvalidParameterValue", "DescribeInstanceTypes", MaxResults=101)
+
+
+def test_attributes_of_an_image(tenant: Any, refused: Any) -> None:
+    image = tenant("DescribeImages")["Images"][0]
+
+    def shown(attribute: str) -> Any:
+        answer = tenant("DescribeImageAttribute", ImageId=image["ImageId"], Attribute=attribute)
+        assert answer.pop("ImageId") == image["ImageId"]
+        return answer
+
+    assert shown("launchPermission") == {"LaunchPermissions": [{"Group": "all"}]}
+    assert shown("description") == {"Description": {"Value": image["Name"]}}
+    assert shown("kernel") == {"KernelId": {}}
+    absent = "ami-00000000000000bad"
+    refused(tenant, "InvalidAMIID.NotFound", "DescribeImageAttribute", ImageId=absent, Attribute="kernel")
+    refused(tenant, "InvalidAMIID.Malformed", "DescribeImageAttribute", ImageId="x", Attribute="kernel")
+    refused(tenant, "InvalidParameterValue", "DescribeImageAttribute", ImageId=image["ImageId"], Attribute="colour")
+    refused(tenant, "MissingParameter", "DescribeImageAttribute", ImageId=image["ImageId"])
+
+
+def test_offerings(tenant: Any, refused: Any) -> None:
+    sizes = len(tenant.store.config.instance_types)
+
+    def offered(**params: Any) -> list[tuple[str, str]]:
+        answer = tenant("DescribeInstanceTypeOfferings", **params)["InstanceTypeOfferings"]
+        return [(item["InstanceType"], item["Location"]) for item in answer]
+
+    assert {location for _, location in offered()} == {"us-east-1"}
+    assert len(offered(LocationType="availability-zone")) == 2 * sizes
+    one = {"Name": "instance-type", "Values": ["t2.nano"]}
+    assert offered(LocationType="availability-zone-id", Filters=[one]) == [
+        ("t2.nano", "us-east-1-az1"),
+        ("t2.nano", "us-east-1-az2"),
+    ]
+    assert offered(LocationType="outpost") == []
+    refused(tenant, "InvalidParameterValue", "DescribeInstanceTypeOfferings", LocationType="moon")
+
+
+def test_kinds_that_there_are_none_of(tenant: Any, refused: Any) -> None:
+    for action, member in (
+        ("DescribeVolumes", "Volumes"),
+        ("DescribeVolumeStatus", "VolumeStatuses"),
+        ("DescribeSnapshots", "Snapshots"),
+        ("DescribePlacementGroups", "PlacementGroups"),
+        ("DescribeLaunchTemplates", "LaunchTemplates"),
+        ("DescribeSpotInstanceRequests", "SpotInstanceRequests"),
+        ("DescribeReservedInstances", "ReservedInstances"),
+        ("DescribeIamInstanceProfileAssociations", "IamInstanceProfileAssociations"),
+        ("DescribeVolumesModifications", "VolumesModifications"),
+    ):
+        filters = [{"Name": "state", "Values": ["available"]}]
+        assert tenant(action, Filters=filters) == {member: []}
+    for code, action, params in (
+        ("InvalidVolume.NotFound", "DescribeVolumes", {"VolumeIds": ["vol-00000000"]}),
+        ("InvalidSnapshot.NotFound", "DescribeSnapshots", {"SnapshotIds": ["snap-00000000"]}),
+        ("InvalidPlacementGroup.Unknown", "DescribePlacementGroups", {"GroupNames": ["x"]}),
+        ("InvalidLaunchTemplateId.NotFound", "DescribeLaunchTemplateVersions", {"LaunchTemplateId": "lt-0"}),
+        ("InvalidNextToken", "DescribeVolumes", {"NextToken": "x"}),
+        ("InvalidParameterValue", "DescribeVolumes", {"MaxResults": 1001}),
+    ):
+        refused(tenant, code, action, **params)
+
+
+def test_credits_of_named_instances(tenant: Any, stranger: Any, refused: Any) -> None:
+    mine, theirs = tenant.run()["InstanceId"], stranger.run()["InstanceId"]
+    shown = {"InstanceCreditSpecifications": [{"InstanceId": mine, "CpuCredits": "standard"}]}
+    assert tenant("DescribeInstanceCreditSpecifications", InstanceIds=[mine]) == shown
+    assert tenant("DescribeInstanceCreditSpecifications") == {"InstanceCreditSpecifications": []}
+    refused(tenant, "InvalidInstanceID.NotFound", "DescribeInstanceCreditSpecifications", InstanceIds=[theirs])
 
 
 def test_zones(tenant: Any, refused: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime
 from typing import Any
 
 import boto.ec2.connection
@@ -57,8 +59,9 @@ def states_of(store: Store) -> Any:
     """What the compute worker does."""
 
     def put(state: str, *ids: str) -> None:
+        ended = {"terminated": datetime.now(UTC)} if state == "terminated" else {}
         with store.engine.begin() as connection:
-            connection.execute(update(instances).where(instances.c.id.in_(ids)).values(state=state))
+            connection.execute(update(instances).where(instances.c.id.in_(ids)).values(state=state, **ended))
 
     return put
 
@@ -136,3 +139,112 @@ def test_the_script_of_2012(port: int, account: NewAccount, pool: Pool, states_o
     assert group.revoke("tcp", 80, 80, "0.0.0.0/0")
     assert [ended.id for ended in connection.terminate_instances([instance.id])] == [instance.id]
     assert group.delete()
+
+
+def test_states_attributes_and_keys(ec2: Any, states_of: Any) -> None:
+    key = ec2.create_key_pair(KeyName="mine", KeyType="ed25519")
+    assert "PRIVATE KEY" in key["KeyMaterial"]
+    (shown,) = ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
+    imported = ec2.import_key_pair(KeyName="again", PublicKeyMaterial=shown["PublicKey"].encode())
+    assert imported["KeyFingerprint"] == key["KeyFingerprint"]
+    launched = ec2.run_instances(
+        ImageId=ec2.describe_images()["Images"][0]["ImageId"],
+        InstanceType="t2.nano",
+        MinCount=1,
+        MaxCount=1,
+        KeyName="mine",
+        DisableApiTermination=True,
+        Monitoring={"Enabled": True},
+    )["Instances"][0]
+    named = {"InstanceIds": [launched["InstanceId"]]}
+    one = {"InstanceId": launched["InstanceId"]}
+    for state, waiter in (("pending", "instance_exists"), ("running", "instance_running")):
+        states_of(state, launched["InstanceId"])
+        ec2.get_waiter(waiter).wait(**named)
+    assert ec2.stop_instances(**named)["StoppingInstances"][0]["CurrentState"]["Name"] == "stopping"
+    states_of("stopped", launched["InstanceId"])
+    ec2.get_waiter("instance_stopped").wait(**named)
+    ec2.modify_instance_attribute(**one, UserData={"Value": b"#!/bin/sh\n"})
+    ec2.modify_instance_attribute(**one, Attribute="instanceType", Value="t2.micro")
+    data = ec2.describe_instance_attribute(**one, Attribute="userData")["UserData"]["Value"]
+    assert base64.b64decode(data) == b"#!/bin/sh\n"
+    assert ec2.describe_instance_attribute(**one, Attribute="instanceType")["InstanceType"] == {"Value": "t2.micro"}
+    assert ec2.describe_instance_attribute(**one, Attribute="groupSet")["Groups"][0]["GroupName"] == "default"
+    assert ec2.start_instances(**named)["StartingInstances"][0]["PreviousState"]["Name"] == "stopped"
+    states_of("running", launched["InstanceId"])
+    ec2.reboot_instances(**named)
+    assert ec2.unmonitor_instances(**named)["InstanceMonitorings"][0]["Monitoring"] == {"State": "disabled"}
+    (status,) = ec2.describe_instance_status(**named)["InstanceStatuses"]
+    assert status["SystemStatus"]["Details"] == [{"Name": "reachability", "Status": "insufficient-data"}]
+    assert ec2.get_console_output(**one)["InstanceId"] == launched["InstanceId"]
+    assert ec2.get_password_data(**one)["PasswordData"] == ""
+    with pytest.raises(ClientError) as caught:
+        ec2.terminate_instances(**named)
+    assert _code(caught) == ("OperationNotPermitted", 400)
+    ec2.modify_instance_attribute(**one, DisableApiTermination={"Value": False})
+    ec2.terminate_instances(**named)
+    states_of("terminated", launched["InstanceId"])
+    ec2.get_waiter("instance_terminated").wait(**named)
+    assert ec2.delete_key_pair(KeyName="mine")["KeyPairId"] == key["KeyPairId"]
+    assert ec2.delete_key_pair(KeyName="mine")["Return"] is True
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_instances_of_2012(port: int, account: NewAccount, states_of: Any) -> None:
+    connection = boto.ec2.connection.EC2Connection(
+        aws_access_key_id=account.access_key_id,
+        aws_secret_access_key=account.secret,
+        is_secure=False,
+        port=port,
+        path="/",
+        region=boto.regioninfo.RegionInfo(name="us-east-1", endpoint="127.0.0.1"),
+    )
+    key = connection.create_key_pair("mine")
+    assert key.material.startswith("-----BEGIN RSA PRIVATE KEY-----")
+    assert [known.fingerprint for known in connection.get_all_key_pairs(["mine"])] == [key.fingerprint]
+    image = connection.get_all_images(owners=["amazon"])[0]
+    instance = image.run(instance_type="t2.nano", key_name="mine", monitoring_enabled=True).instances[0]
+    states_of("running", instance.id)
+    assert instance.update() == "running"
+    assert (instance.root_device_type, instance.hypervisor, instance.monitored) == ("ebs", "xen", True)
+    assert instance.modify_attribute("disableApiTermination", True)
+    assert instance.get_attribute("disableApiTermination")["disableApiTermination"] is True
+    assert instance.modify_attribute("disableApiTermination", False)
+    instance.stop(force=True)
+    assert instance.state == "stopping"
+    states_of("stopped", instance.id)
+    assert instance.modify_attribute("instanceType", "t2.micro")
+    assert instance.get_attribute("instanceType")["instanceType"] == "t2.micro"
+    instance.start()
+    states_of("running", instance.id)
+    assert instance.reboot()
+    assert connection.get_all_instance_status([instance.id])[0].system_status.status == "insufficient-data"
+    assert connection.get_all_volumes() == connection.get_all_snapshots() == []
+    instance.terminate()
+    assert key.delete()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_every_kind_that_there_is_none_of_is_rendered(ec2: Any) -> None:
+    for call, member in (
+        (ec2.describe_volumes, "Volumes"),
+        (ec2.describe_volume_status, "VolumeStatuses"),
+        (ec2.describe_snapshots, "Snapshots"),
+        (ec2.describe_placement_groups, "PlacementGroups"),
+        (ec2.describe_launch_templates, "LaunchTemplates"),
+        (ec2.describe_spot_instance_requests, "SpotInstanceRequests"),
+        (ec2.describe_reserved_instances, "ReservedInstances"),
+        (ec2.describe_iam_instance_profile_associations, "IamInstanceProfileAssociations"),
+        (ec2.describe_instance_credit_specifications, "InstanceCreditSpecifications"),
+    ):
+        assert call()[member] == []
+    assert ec2.describe_instance_event_notification_attributes()["InstanceTagAttribute"]["InstanceTagKeys"] == []
+    assert ec2.describe_instance_type_offerings(LocationType="availability-zone")["InstanceTypeOfferings"]
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    answer = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
+    assert answer["LaunchPermissions"] == [{"Group": "all"}]
+    (size,) = ec2.describe_instance_types(InstanceTypes=["t2.nano"])["InstanceTypes"]
+    assert size["VCpuInfo"]["ValidThreadsPerCore"] == [1]
+    with pytest.raises(ClientError) as caught:
+        ec2.create_image(InstanceId="i-00000000", Name="xyz")
+    assert _code(caught) == ("UnsupportedOperation", 400)
