@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,8 @@ __all__ = [
 
 REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
+TLS = ("off", "self-signed")
+"""What the API may do about encryption without a certificate of the operator's."""
 ENVIRONMENT = "SLUICE_CONFIG"
 """Environment variable that names the file when no ``--config`` does."""
 SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
@@ -41,11 +43,21 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes."""
+    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+
+    ``signature_v2`` takes signatures of version 2, ``strict_scope`` takes those of version 4 only when they were made
+    for this region and service.  ``tls`` is ``off`` or ``self-signed``, or ``certificate`` where ``tls_certificate``
+    and ``tls_key`` name PEM files.
+    """
 
     bind: str
     threads: int
     body_limit: int
+    signature_v2: bool = True
+    strict_scope: bool = False
+    tls: str = "off"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +236,27 @@ def _api(table: Table) -> ApiConfig:
         bind=table.endpoint("bind", "127.0.0.1:8773"),
         threads=table.integer("threads", 16, least=1, most=1024),
         body_limit=table.integer("body_limit", 1024 * 1024, least=1024, most=1 << 30),
+        signature_v2=table.boolean("signature_v2", default=True),
+        strict_scope=table.boolean("strict_scope", default=False),
+        tls=table.text("tls", "off"),
+        tls_certificate=table.optional_path("tls_certificate"),
+        tls_key=table.optional_path("tls_key"),
     )
     table.finish()
-    return api
+    return _with_certificate(table, api)
+
+
+def _with_certificate(table: Table, api: ApiConfig) -> ApiConfig:
+    if api.tls not in TLS:
+        raise table.error("tls", f"{api.tls!r} is no way to encrypt", 'write "self-signed" or "off"')
+    if api.tls_certificate is None and api.tls_key is None:
+        return api
+    if api.tls_certificate is None or api.tls_key is None:
+        missing = "tls_certificate" if api.tls_certificate is None else "tls_key"
+        raise table.error(missing, "is missing", "name the files of certificate and key, both")
+    if api.tls != "off":
+        raise table.error("tls", "stands beside tls_certificate", "leave out one of the two")
+    return replace(api, tls="certificate")
 
 
 def _controller(table: Table, state: Path) -> ControllerConfig:

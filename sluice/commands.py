@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from econe_api.config import load
-from sluice.account_commands import account, key, quota
+from sluice.account_commands import account, quota
 from sluice.audit_command import audit
 from sluice.instance_commands import instance
+from sluice.key_commands import key
+from sluice.log_command import log
 from sluice.pool_commands import pool
 from sluice.status_command import status
 from sluice.trace_command import trace
@@ -29,5 +31,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
     context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace):
+for command in (account, key, quota, pool, instance, status, audit, trace, log):
     cli.add_command(command)

@@ -111,6 +111,8 @@ class Client:
 
     def __init__(self, application: Application, account: NewAccount, clock: Callable[[], datetime]) -> None:
         self._application = validator(application)
+        self.close = application.close
+        self.flush = application.flush
         self.account = account
         self._clock = clock
 
@@ -164,16 +166,21 @@ class Client:
 
 
 @pytest.fixture
-def client_of(config: Config, store: Store, account: NewAccount) -> Callable[..., Client]:
+def client_of(config: Config, store: Store, account: NewAccount) -> Iterator[Callable[..., Client]]:
     """Make a client of an application with the given actions; it sees the clock ``skew`` off."""
+
+    made: list[Client] = []
 
     def make(actions: Mapping[str, Action], skew: timedelta = timedelta(0)) -> Client:
         def clock() -> datetime:
             return datetime.now(UTC) + skew
 
-        return Client(Application(store, actions, config, Notifier(config), clock), account, clock)
+        made.append(Client(Application(store, actions, config, Notifier(config), clock), account, clock))
+        return made[-1]
 
-    return make
+    yield make
+    for client in made:
+        client.close()
 
 
 @dataclass
