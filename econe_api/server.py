@@ -172,6 +172,7 @@ def serve(config: Config) -> None:
     service()  # read before the fork, shared with the worker
     own = tls.identity(config, config.api.bind.rpartition(":")[0].strip("[]"))
     listener = listen(config.api.bind)
+    server = Server(config, listener, partial(load, config), own)
     if own is not None:
         _log.info("certificate %s, SHA-256 fingerprint %s", own.certificate, own.fingerprint())
-    Server(config, listener, partial(load, config), own).run()
+    server.run()

@@ -60,7 +60,7 @@ class Identity:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 fingerprint of the certificate, as openssl shows it."""
-        der = ssl.PEM_cert_to_DER_cert(_first(self.certificate.read_text(encoding="ascii")))
+        der = ssl.PEM_cert_to_DER_cert(_first(self.certificate.read_text(encoding="ascii", errors="replace")))
         return hashlib.sha256(der).digest().hex(":").upper()
 
 
