@@ -43,11 +43,11 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``threads`` answer calls at once, ``body_limit`` is in bytes.
+    """``[api]``: ``bind`` is HOST:PORT, ``threads`` of each of ``workers`` processes answer calls at once.
 
-    ``signature_v2`` takes signatures of version 2, ``strict_scope`` takes those of version 4 only when they were made
-    for this region and service.  ``tls`` is ``off`` or ``self-signed``, or ``certificate`` where ``tls_certificate``
-    and ``tls_key`` name PEM files.
+    ``body_limit`` is in bytes.  ``signature_v2`` takes signatures of version 2, ``strict_scope`` takes those of version
+    4 only when they were made for this region and service.  ``tls`` is ``off`` or ``self-signed``, or ``certificate``
+    where ``tls_certificate`` and ``tls_key`` name PEM files.
     """
 
     bind: str
@@ -58,6 +58,7 @@ class ApiConfig:
     tls: str = "off"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ def _api(table: Table) -> ApiConfig:
         tls=table.text("tls", "off"),
         tls_certificate=table.optional_path("tls_certificate"),
         tls_key=table.optional_path("tls_key"),
+        workers=table.integer("workers", 1, least=1, most=64),
     )
     table.finish()
     return _with_certificate(table, api)

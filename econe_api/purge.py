@@ -269,7 +269,7 @@ def _memories(sweep: Sweep) -> None:
     """Forget what no action takes away: instances that have ended, and the tokens of calls that made something."""
     execute, account = sweep.txn.connection.execute, sweep.txn.account
     for table in metadata.tables.values():
-        if table.name.endswith("client_tokens"):
+        if table.name.endswith("_tokens") and "account" in table.c:
             execute(delete(table).where(table.c.account == account))
     execute(delete(instances).where(instances.c.account == account, instances.c.state == "terminated"))
 

@@ -1,4 +1,4 @@
-"""The API behind gunicorn: one process of threads, connections kept alive, slow clients shown the door."""
+"""The API behind gunicorn: processes of threads, connections kept alive, slow clients shown the door."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._settings = {
             "bind": f"fd://{listener.fileno()}",
             "worker_class": Worker,
-            "workers": 1,
+            "workers": config.api.workers,
             "threads": config.api.threads,
             "worker_connections": _CONNECTIONS + config.api.threads,
             "keepalive": KEEP_ALIVE,

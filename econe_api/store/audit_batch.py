@@ -72,6 +72,9 @@ class AuditBatch:
                 _log.warning("the audit log waits: %s", error)
                 with self._lock:
                     self._waiting = batch[:_MOST] + self._waiting
+            except Exception:
+                # The calls have been answered, and one entry that cannot be written must not keep all later ones out.
+                _log.exception("%d entries of the audit log could not be written", len(batch))
 
     def close(self) -> None:
         """Write what waits and take no more by itself."""
@@ -82,7 +85,4 @@ class AuditBatch:
 
     def _run(self) -> None:
         while not self._closing.wait(self._interval):
-            try:
-                self.flush()
-            except Exception:
-                _log.exception("the audit log could not be written")
+            self.flush()

@@ -151,7 +151,7 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         (
             "[api]\nxyz = 1",
             "api.xyz: is not a known key; known here: bind, body_limit, signature_v2, strict_scope, threads, tls, "
-            "tls_certificate, tls_key",
+            "tls_certificate, tls_key, workers",
         ),
         ('[api]\ntls = "on"', 'api.tls: \'on\' is no way to encrypt; write "self-signed" or "off"'),
         ('[api]\ntls_key = "k"', "api.tls_certificate: is missing; name the files of certificate and key, both"),

@@ -21,8 +21,8 @@ from econe_api.store.pools import Pool
 from econe_api.store.schema import client_tokens, instances, metadata
 from econe_api.store.store import Store
 
-#: Every call of an account stays on record.
-KEPT = {"audit"}
+#: What has happened stays on record, and so does what has been used.
+KEPT = {"audit", "address_history", "usage"}
 
 
 class Worker:
