@@ -17,7 +17,7 @@ from econe_api import tls
 from econe_api.actions import ACTIONS
 from econe_api.config import Config
 from econe_api.notify import Notifier
-from econe_api.protocol.model import service
+from econe_api.protocol.model import BESIDE, service, service_beside
 from econe_api.store.store import Store
 from econe_api.tls import Identity
 from econe_api.wsgi import Application, utc_now
@@ -169,7 +169,9 @@ def serve(config: Config) -> None:
     served.
     """
     Store.open(config).close()
-    service()  # read before the fork, shared with the worker
+    service()  # read before the fork, shared by the workers
+    for name in BESIDE.values():
+        service_beside(name)
     own = tls.identity(config, config.api.bind.rpartition(":")[0].strip("[]"))
     listener = listen(config.api.bind)
     server = Server(config, listener, partial(load, config), own)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,8 @@ from econe_api.store.transaction import Transaction
 _alias = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*")
 _SESSION = 43200
 _ROOT_SESSION = 3600
+_PAGE = 100
+_DIGITS = 9
 
 
 def get_caller_identity(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -61,10 +63,10 @@ def assume_role(call: Call, _txn: Transaction) -> dict[str, Any]:
     raise Ec2Error("AccessDenied", f"User: {call.caller.arn} is not authorized to perform: {what}", 403)
 
 
-def list_account_aliases(_call: Call, txn: Transaction) -> dict[str, Any]:
+def list_account_aliases(call: Call, txn: Transaction) -> dict[str, Any]:
     """Give the account's name where it could be an alias."""
     name = txn.connection.scalar(select(accounts.c.name).where(accounts.c.id == txn.account)) or ""
-    return {"AccountAliases": [name] if _alias.fullmatch(name) else [], "IsTruncated": False}
+    return _page(call, "AccountAliases", [name] if _alias.fullmatch(name) else [])
 
 
 def get_user(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def get_user(call: Call, txn: Transaction) -> dict[str, Any]:
 def list_users(call: Call, txn: Transaction) -> dict[str, Any]:
     """Show the users of the account, to admins."""
     _see(call, "ListUsers", None)
-    return {"Users": _users(txn), "IsTruncated": False}
+    everybody = "/".startswith(call.params.get("PathPrefix", "/"))  # whose path is "/", each
+    return _page(call, "Users", _users(txn) if everybody else [])
 
 
 def list_access_keys(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -100,7 +103,17 @@ def list_access_keys(call: Call, txn: Transaction) -> dict[str, Any]:
     keys = [_key(row) for row in rows]
     if name is not None and not keys:
         raise _no_user(name)
-    return {"AccessKeyMetadata": keys, "IsTruncated": False}
+    return _page(call, "AccessKeyMetadata", keys)
+
+
+def _page(call: Call, member: str, items: Sequence[Any]) -> dict[str, Any]:
+    """Return as many of ``items`` as are asked for, from the marker on, which is a position."""
+    marker, most = call.params.get("Marker", "0"), call.params.get("MaxItems", _PAGE)
+    if not (marker.isascii() and marker.isdigit() and len(marker) < _DIGITS):
+        raise Ec2Error("ValidationError", "The marker is not one that was given out.")
+    end = int(marker) + most
+    more = end < len(items)
+    return {member: items[int(marker) : end], "IsTruncated": more} | ({"Marker": str(end)} if more else {})
 
 
 def _key(row: Row[Any]) -> dict[str, Any]:

@@ -84,7 +84,12 @@ def test_a_user(client: Client, api: Any, store: Store) -> None:
     admin = client("iam")
     assert [user["UserName"] for user in admin.list_users()["Users"]] == ["ann"]
     assert admin.get_user(UserName="ann")["User"]["Arn"] == identity["Arn"]
-    assert refused(admin.get_user, UserName="bob") == ("NoSuchEntity", 404)
+    assert refused(admin.get_user, UserName="carl") == ("NoSuchEntity", 404)
+    create_key(store, account, None, Role.USER, "bob")
+    pages = list(admin.get_paginator("list_users").paginate(PaginationConfig={"PageSize": 1}))
+    assert [[user["UserName"] for user in page["Users"]] for page in pages] == [["ann"], ["bob"]]
+    assert admin.list_users(PathPrefix="/division/")["Users"] == []
+    assert refused(admin.list_users, Marker="next") == ("ValidationError", 400)
     assert client("ec2", ann).create_security_group(GroupName="g", Description="d")["GroupId"]
 
 
