@@ -11,6 +11,7 @@ from pathlib import Path
 from econe_api.config import Config, ConfigError, load
 from econe_api.server import ServerError, serve
 from econe_api.store.errors import StoreError
+from econe_api.tls import TlsError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         serve(_bound(load(options.config), options.bind))
-    except (ConfigError, StoreError, ServerError) as error:
+    except (ConfigError, StoreError, ServerError, TlsError) as error:
         sys.stderr.write(f"econe_api: {error}\n")
         return 1
     except KeyboardInterrupt:  # before the server was ready; later it ends by itself, with status 0

@@ -15,23 +15,49 @@ if TYPE_CHECKING:
 Params = Mapping[str, Any]
 
 
+class Role(StrEnum):
+    """What a key may do in its own account: look, use everything, or besides see who else has keys."""
+
+    ADMIN = "admin"
+    USER = "user"
+    READ_ONLY = "read-only"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a 12-digit account id and the access key that signed."""
+    """Who calls: a 12-digit account id and the access key that signed.
+
+    ``user`` is the user of the account that has the key, None when the key is the account's own; ``temporary`` tells
+    keys that expire.
+    """
 
     account_id: str
     access_key_id: str
+    role: Role = Role.ADMIN
+    user: str | None = None
+    temporary: bool = False
+
+    @property
+    def arn(self) -> str:
+        """The caller's Amazon resource name, as IAM writes it."""
+        return f"arn:aws:iam::{self.account_id}:{f'user/{self.user}' if self.user else 'root'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that has been authenticated and parsed."""
+    """A call that has been authenticated and parsed.
+
+    ``signature`` names what it was signed with, ``invocation`` is the name that the SDK gave it; both are digests, for
+    the audit log and for telling replays.
+    """
 
     action: str
     params: Params
     caller: Caller
     request_id: str
     source_ip: str = ""
+    signature: str | None = None
+    invocation: str | None = None
 
 
 Handler = Callable[[Call, "Transaction"], dict[str, Any]]

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +35,8 @@ FABRICS = ("vlan", "vxlan", "flat")
 """What a fabric may tell VPCs apart by."""
 REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
+TLS = ("off", "self-signed")
+"""What the API may do about encryption without a certificate of the operator's."""
 ENVIRONMENT = "SLUICE_CONFIG"
 """Environment variable that names the file when no ``--config`` does."""
 SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
@@ -43,7 +45,11 @@ SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """``[api]``: ``bind`` is HOST:PORT, ``workers`` processes of ``threads`` answer calls, ``body_limit`` is in bytes.
+    """``[api]``: ``bind`` is HOST:PORT, ``threads`` of each of ``workers`` processes answer calls at once.
+
+    ``body_limit`` is in bytes.  ``signature_v2`` takes signatures of version 2, ``strict_scope`` takes those of version
+    4 only when they were made for this region and service.  ``tls`` is ``off`` or ``self-signed``, or ``certificate``
+    where ``tls_certificate`` and ``tls_key`` name PEM files.
 
     ``allow_reassociation`` is what AssociateAddress takes AllowReassociation for when a call does not say;
     ``release_by_public_ip`` lets ReleaseAddress name an address by itself, as clients of EC2-Classic times do.
@@ -56,6 +62,11 @@ class ApiConfig:
     allow_reassociation: bool = True
     release_by_public_ip: bool = True
     metering_interval: float = 60.0
+    signature_v2: bool = True
+    strict_scope: bool = False
+    tls: str = "off"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     workers: int = 1
 
 
@@ -268,10 +279,28 @@ def _api(table: Table) -> ApiConfig:
         allow_reassociation=table.boolean("allow_reassociation", default=True),
         release_by_public_ip=table.boolean("release_by_public_ip", default=True),
         metering_interval=table.seconds("metering_interval", 60.0),
+        signature_v2=table.boolean("signature_v2", default=True),
+        strict_scope=table.boolean("strict_scope", default=False),
+        tls=table.text("tls", "off"),
+        tls_certificate=table.optional_path("tls_certificate"),
+        tls_key=table.optional_path("tls_key"),
         workers=table.integer("workers", 1, least=1, most=64),
     )
     table.finish()
-    return api
+    return _with_certificate(table, api)
+
+
+def _with_certificate(table: Table, api: ApiConfig) -> ApiConfig:
+    if api.tls not in TLS:
+        raise table.error("tls", f"{api.tls!r} is no way to encrypt", 'write "self-signed" or "off"')
+    if api.tls_certificate is None and api.tls_key is None:
+        return api
+    if api.tls_certificate is None or api.tls_key is None:
+        missing = "tls_certificate" if api.tls_certificate is None else "tls_key"
+        raise table.error(missing, "is missing", "name the files of certificate and key, both")
+    if api.tls != "off":
+        raise table.error("tls", "stands beside tls_certificate", "leave out one of the two")
+    return replace(api, tls="certificate")
 
 
 def _controller(table: Table, state: Path) -> ControllerConfig:

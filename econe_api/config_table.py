@@ -87,6 +87,13 @@ class Table:
         """Return an absolute path; a relative one counts from :attr:`base`."""
         return self.base / self.text(key, str(default), longest=4096)
 
+    def optional_path(self, key: str) -> Path | None:
+        """Return an absolute path, None when it is missing; a relative one counts from :attr:`base`."""
+        if key in self._content:
+            return self.base / self.text(key, longest=4096)
+        self._known.append(key)
+        return None
+
     def endpoint(self, key: str, default: str) -> str:
         """Return HOST:PORT; an IPv6 host stands in brackets.  Port 0 lets the system choose."""
         value = self.text(key, default)

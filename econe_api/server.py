@@ -13,13 +13,16 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
-from econe_api import metering
+from econe_api import metering, tls
 from econe_api.actions import ACTIONS
 from econe_api.config import Config
 from econe_api.notify import Notifier
-from econe_api.protocol.model import service
+from econe_api.protocol.model import BESIDE, service, service_beside
 from econe_api.store.store import Store
+from econe_api.tls import Identity
 from econe_api.wsgi import Application, utc_now
+
+_log = logging.getLogger(__name__)
 
 KEEP_ALIVE = 65
 """Seconds that an idle connection stays open."""
@@ -47,10 +50,10 @@ def listen(address: str) -> socket.socket:
         ) from error
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL at which ``listener`` is reached."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
 
 
 def load(config: Config) -> Application:
@@ -99,16 +102,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 def _stop_reading(connection: socket.socket) -> None:
     try:
-        connection.shutdown(socket.SHUT_RD)
+        socket.socket.shutdown(connection, socket.SHUT_RD)  # an SSLSocket's own would go on in plain text
     except OSError:
-        logging.getLogger(__name__).debug("a slow client had gone by itself")
+        _log.debug("a slow client had gone by itself")
+
+
+def _close(_arbiter: Any, worker: Any) -> None:
+    """Let the application finish what it does behind the calls.  Called by gunicorn in a worker that ends."""
+    application = getattr(worker, "wsgi", None)
+    if isinstance(application, Application):
+        application.close()
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn set up in code; its own command line and environment play no part."""
 
-    def __init__(self, config: Config, listener: socket.socket, application: Callable[[], Application]) -> None:
-        self._line = f"EC2 API of {config.region} at {url(listener)}"
+    def __init__(
+        self,
+        config: Config,
+        listener: socket.socket,
+        application: Callable[[], Application],
+        identity: Identity | None = None,
+    ) -> None:
+        scheme = "http" if identity is None else "https"
+        self._line = f"EC2 API of {config.region} at {url(listener, scheme)}"
         self._settings = {
             "bind": f"fd://{listener.fileno()}",
             "worker_class": Worker,
@@ -118,9 +135,17 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "keepalive": KEEP_ALIVE,
             "graceful_timeout": 5,
             "when_ready": self._announce,
+            "worker_exit": _close,
             "loglevel": "warning",
             "control_socket_disable": True,
         }
+        if identity is not None:
+            context = identity.context()
+            self._settings |= {
+                "certfile": str(identity.certificate),
+                "keyfile": str(identity.key),
+                "ssl_context": lambda _config, _default: context,
+            }
         self._application = application
         super().__init__()
 
@@ -142,9 +167,16 @@ def serve(config: Config) -> None:
     """Serve the API at ``config.api.bind`` until a signal ends it.
 
     Raises :class:`ServerError` when the port cannot be had and :class:`econe_api.store.errors.StoreError` when the
-    store cannot be opened, before anything is served.
+    store cannot be opened and :class:`econe_api.tls.TlsError` when the certificate cannot be used, before anything is
+    served.
     """
     Store.open(config).close()
-    service()  # read before the fork, shared with the worker
+    service()  # read before the fork, shared by the workers
+    for name in BESIDE.values():
+        service_beside(name)
+    own = tls.identity(config, config.api.bind.rpartition(":")[0].strip("[]"))
     listener = listen(config.api.bind)
-    Server(config, listener, partial(load, config)).run()
+    server = Server(config, listener, partial(load, config), own)
+    if own is not None:
+        _log.info("certificate %s, SHA-256 fingerprint %s", own.certificate, own.fingerprint())
+    server.run()

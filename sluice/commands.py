@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from econe_api.config import load
-from sluice.account_commands import account, key, quota
+from sluice.account_commands import account, quota
 from sluice.address_commands import usage, whohad
 from sluice.audit_command import audit
 from sluice.config_command import config
 from sluice.instance_commands import instance
+from sluice.key_commands import key
+from sluice.log_command import log
 from sluice.pool_commands import pool
 from sluice.status_command import status
 from sluice.trace_command import trace
@@ -32,5 +34,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
         context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace, whohad, usage, config):
+for command in (account, key, quota, pool, instance, status, audit, trace, log, whohad, usage, config):
     cli.add_command(command)

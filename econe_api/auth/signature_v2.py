@@ -9,10 +9,10 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from econe_api.auth.claim import Claim, incomplete
+from econe_api.auth.claim import WINDOW, Claim, incomplete, shifted
 from econe_api.errors import Ec2Error
 from econe_api.protocol.faults import invalid_value, missing_parameter
 from econe_api.protocol.http import HttpRequest
@@ -43,12 +43,15 @@ def claim(request: HttpRequest, parameters: Mapping[str, str]) -> Claim:
         texts = (f"{request.method}\n{host}\n{path}\n{query}".encode() for host in _hosts(request))
         return tuple(base64.b64encode(hmac.new(key, text, digest).digest()).decode() for text in texts)
 
+    name = "Timestamp" if "Timestamp" in parameters else "Expires"
+    moment = _moment(name, parameters[name])
     return Claim(
         access_key_id=parameters["AWSAccessKeyId"],
-        signed_at=_moment(parameters, "Timestamp"),
-        expires_at=_moment(parameters, "Expires"),
+        earliest=shifted(moment, -WINDOW),
+        latest=shifted(moment, WINDOW if name == "Timestamp" else timedelta(0)),
         signature=parameters["Signature"],
         expected=expected,
+        token=parameters.get("SecurityToken"),
     )
 
 
@@ -66,10 +69,7 @@ def _canonical(parameters: Mapping[str, str]) -> str:
     return "&".join(f"{quote(name, safe='-_.~')}={quote(parameters[name], safe='-_.~')}" for name in names)
 
 
-def _moment(parameters: Mapping[str, str], name: str) -> datetime | None:
-    text = parameters.get(name)
-    if text is None:
-        return None
+def _moment(name: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from econe_api.protocol.write import has_output, has_return, output_writer
-from econe_api.protocol.xml import escape
+from econe_api.protocol.xml import PROLOG, escape
 
 CONTENT_TYPE = "text/xml;charset=UTF-8"
-_PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 #: Actions whose answer says ``return`` on the wire though the model does not have it: boto 2 looks for it.
 _RETURN_BESIDE_OUTPUT = frozenset({"AssociateAddress", "CreateSecurityGroup"})
 
@@ -21,7 +20,7 @@ def success(action: str, version: str, request_id: str, output: Mapping[str, Any
     ``<return>true</return>``, it is there without the handler's doing.
     """
     pieces = [
-        f'{_PROLOG}<{action}Response xmlns="http://ec2.amazonaws.com/doc/{version}/">',
+        f'{PROLOG}<{action}Response xmlns="http://ec2.amazonaws.com/doc/{version}/">',
         f"<requestId>{escape(request_id)}</requestId>",
     ]
     if not has_output(action) or action in _RETURN_BESIDE_OUTPUT:
@@ -36,6 +35,6 @@ def success(action: str, version: str, request_id: str, output: Mapping[str, Any
 def failure(code: str, message: str, request_id: str) -> bytes:
     """Return the answer that is an error.  It has no namespace, and ``RequestID`` is spelt so here alone."""
     return (
-        f"{_PROLOG}<Response><Errors><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+        f"{PROLOG}<Response><Errors><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         f"</Errors><RequestID>{escape(request_id)}</RequestID></Response>"
     ).encode()

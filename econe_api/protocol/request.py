@@ -25,6 +25,13 @@ PROTOCOL_PARAMETERS = frozenset(
         "Timestamp",
         "Expires",
         "SecurityToken",
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Amz-SignedHeaders",
     }
 )
 _version = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
+"""How every document begins."""
 #: Characters that no XML 1.0 document may hold, not even as a reference.
 _FORBIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
 _forbidden = re.compile(f"[{_FORBIDDEN}]")

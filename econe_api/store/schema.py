@@ -82,6 +82,7 @@ accounts = Table(
     Column("name", String(255), nullable=False, unique=True),
     Column("default_vpc", String(32)),
     Column("created", Timestamp, nullable=False),
+    Column("disabled", Boolean, nullable=False, default=False),  # its keys are refused, its instances run on
 )
 
 access_keys = Table(
@@ -92,6 +93,8 @@ access_keys = Table(
     Column("secret", LargeBinary, nullable=False),  # encrypted at rest
     Column("active", Boolean, nullable=False),
     Column("created", Timestamp, nullable=False),
+    Column("role", String(16), nullable=False, default="admin"),  # econe_api.call.Role
+    Column("user", String(64)),  # None: the account's own
 )
 
 #: Per-account overrides of the default quotas (econe_api.store.quotas).
@@ -103,10 +106,11 @@ quotas = Table(
     Column("value", Integer, nullable=False),
 )
 
+#: Every call, numbered without gaps, each row sealed together with the one before it (econe_api.store.audit_log).
 audit = Table(
     "audit",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("time", Timestamp, nullable=False),
     Column("request_id", String(64), nullable=False),
     Column("account", String(12), nullable=False),
@@ -114,6 +118,19 @@ audit = Table(
     Column("source_ip", String(64), nullable=False),
     Column("action", String(128), nullable=False),
     Column("revision", BigInteger),  # None: the call changed nothing
+    Column("code", String(128), nullable=False),  # "": success
+    Column("signature", String(32), index=True),  # what a call that may change something was signed with, hashed
+    Column("invocation", String(32)),  # the SDK's own name for the call, hashed
+    Column("mac", String(64), nullable=False),
+)
+
+#: One row: the newest entry that has been pruned, sealed, so that what is left still has a beginning.
+audit_floor = Table(
+    "audit_floor",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("mac", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
 )
 
 vpcs = Table(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -22,6 +24,11 @@ class SecretBox:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._key = key
+
+    def derive(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for another ``purpose``; it tells nothing about this one's or others'."""
+        return hmac.new(self._key, f"sluice {purpose}".encode(), hashlib.sha256).digest()
 
     def seal(self, name: str, secret: str) -> bytes:
         """Return nonce and ciphertext of ``secret``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +11,20 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from econe_api.auth.credential import Credential
-from econe_api.call import Call
+from econe_api.call import Call, Role
 from econe_api.config import Config
+from econe_api.store import audit_log, sessions
+from econe_api.store.anchor import Anchor
+from econe_api.store.audit_log import Entry, Head, Sealer
 from econe_api.store.availability import unavailable
 from econe_api.store.engine import PATIENCE, REVISION, WRITE, create_schema, make_engine
 from econe_api.store.errors import StoreError, StoreUnavailableError
-from econe_api.store.schema import access_keys, counters
+from econe_api.store.schema import access_keys, accounts, counters
 from econe_api.store.secretbox import SecretBox, create_key, load_key
 from econe_api.store.transaction import Transaction, WriteTransaction, lock_writers
+
+ANCHOR = "audit.anchor"
+"""Name of the file in the state directory that notes the newest entry of the audit log."""
 
 
 def wall_clock() -> datetime:
@@ -38,6 +44,8 @@ class Store:
         self.config = config
         self._clock = clock
         self.secrets: SecretBox = load_key(config.key_file)
+        self.sealer = Sealer(self.secrets.derive("audit log"))
+        self.anchor = Anchor(config.state / ANCHOR, self.sealer)
         self._writer = engine.execution_options(**{WRITE: True})
         self._reader = engine
         self._turn = threading.Lock()
@@ -54,16 +62,19 @@ class Store:
         engine = make_engine(config.database)
         create_schema(engine)
         with unavailable(engine), engine.connect() as connection:
-            has_secrets = connection.scalar(select(access_keys.c.id).limit(1)) is not None
-        if has_secrets and not config.key_file.exists():
+            sealed = connection.execute(select(access_keys.c.id, access_keys.c.secret).limit(1)).one_or_none()
+        if sealed is not None and not config.key_file.exists():
             raise StoreError(
                 f"key file {config.key_file} is gone; restore it, the database's secrets open with no other"
             )
         try:
             create_key(config.key_file)
-            return cls(engine, config, clock)
+            store = cls(engine, config, clock)
         except OSError as error:
             raise StoreError(f"key file {config.key_file}: {error.strerror}; mend its folder or its rights") from error
+        if sealed is not None:
+            store.secrets.open(sealed.id, sealed.secret)  # with another key nobody could sign in: say so now
+        return store
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -73,7 +84,7 @@ class Store:
     def read(self, call: Call) -> Iterator[Transaction]:
         """Give one consistent view of the store."""
         with unavailable(self.engine), self._reader.connect() as connection, connection.begin():
-            yield Transaction(connection, self.config, call, self._clock())
+            yield Transaction(connection, self.config, call, self._clock(), self.secrets)
 
     @contextmanager
     def write(self, call: Call) -> Iterator[Transaction]:
@@ -81,20 +92,64 @@ class Store:
         with unavailable(self.engine), self._own_turn(), self._writer.connect() as connection:
             with connection.begin():
                 last = lock_writers(connection)
-                transaction = WriteTransaction(connection, self.config, call, self._clock(), last)
+                transaction = WriteTransaction(connection, self.config, call, self._clock(), self.secrets, last)
                 yield transaction
-                revision = transaction.finish()
+                revision, entry = transaction.finish()
+                heads = audit_log.append(connection, self.sealer, [entry])
             transaction.revision = revision
+        self.anchor.advance(*heads, self._holds)
 
-    def credential(self, access_key_id: str) -> Credential | None:
-        """Return the key as it is now, None when there is none of that id."""
-        query = select(access_keys.c.account, access_keys.c.secret, access_keys.c.active)
+    def record(self, entries: Sequence[Entry]) -> None:
+        """Add to the audit log what happened outside write transactions."""
+        with unavailable(self.engine), self._own_turn(), self._writer.connect() as connection, connection.begin():
+            lock_writers(connection)
+            heads = audit_log.append(connection, self.sealer, entries)
+        self.anchor.advance(*heads, self._holds)
+
+    def entry(self, call: Call, code: str) -> Entry:
+        """Return the entry that tells the audit log of ``call`` and its error ``code`` ("" = success)."""
+        return Entry(
+            time=self._clock(),
+            request_id=call.request_id,
+            account=call.caller.account_id,
+            access_key=call.caller.access_key_id,
+            source_ip=call.source_ip,
+            action=call.action,
+            code=code,
+            signature=call.signature,
+            invocation=call.invocation,
+        )
+
+    def credential(self, access_key_id: str, token: str | None = None) -> Credential | None:
+        """Return the key as it is now, None when there is none of that id.
+
+        ``token`` comes with a temporary key, which is good while the key that it was made with is.
+        """
+        ticket = None if token is None else sessions.read(self.secrets, access_key_id, token)
+        if token is not None and ticket is None:
+            return None
+        query = (
+            select(access_keys, accounts.c.disabled)
+            .join(accounts, accounts.c.id == access_keys.c.account)
+            .where(access_keys.c.id == (access_key_id if ticket is None else ticket.parent))
+        )
         with unavailable(self.engine), self._reader.connect() as connection:
-            row = connection.execute(query.where(access_keys.c.id == access_key_id)).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        secret = self.secrets.open(access_key_id, row.secret)
-        return Credential(access_key_id=access_key_id, account_id=row.account, secret=secret, active=row.active)
+        return Credential(
+            access_key_id=access_key_id,
+            account_id=row.account,
+            secret=self.secrets.open(access_key_id, row.secret) if ticket is None else ticket.secret,
+            active=row.active and not row.disabled,
+            role=Role(row.role),
+            user=row.user,
+            expires=None if ticket is None else ticket.expires,
+        )
+
+    def _holds(self, noted: Head) -> bool:
+        with unavailable(self.engine), self._reader.connect() as connection:
+            return audit_log.holds(connection, self.sealer, noted)
 
     def revision(self) -> int:
         """Return the revision of the last write that the data plane follows; 0 at the start."""

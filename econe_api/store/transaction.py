@@ -15,10 +15,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 from econe_api.call import Call
 from econe_api.config import Config
 from econe_api.store import history
+from econe_api.store.audit_log import Entry, seen
 from econe_api.store.engine import REVISION
 from econe_api.store.quotas import quota
 from econe_api.store.records import Kind
-from econe_api.store.schema import audit, changes, counters
+from econe_api.store.schema import changes, counters
+from econe_api.store.secretbox import SecretBox
 
 FLOOR = "feed_floor"
 """Name of the counter that holds the newest revision whose changes have been trimmed."""
@@ -32,14 +34,16 @@ class Transaction:
     """What a handler works with; :class:`econe_api.store.store.Store` begins, commits and rolls back.
 
     ``now`` is one moment for the whole transaction, aware, UTC, whole seconds.  ``revision`` is the revision that this
-    transaction made, known after the commit; None when it changed nothing that the data plane follows.
+    transaction made, known after the commit; None when it changed nothing that the data plane follows.  ``secrets``
+    seals what must not be read at rest.
     """
 
-    def __init__(self, connection: Connection, config: Config, call: Call, now: datetime) -> None:
+    def __init__(self, connection: Connection, config: Config, call: Call, now: datetime, secrets: SecretBox) -> None:
         self.connection = connection
         self.config = config
         self.call = call
         self.now = now
+        self.secrets = secrets
         self.revision: int | None = None
 
     @property
@@ -50,6 +54,14 @@ class Transaction:
     def quota(self, name: str) -> int:
         """Return the caller's quota ``name`` (:mod:`econe_api.store.quotas`)."""
         return quota(self.connection, self.account, name)
+
+    def first_signed(self) -> tuple[datetime | None, bool]:
+        """Return when the signature of this call first came with one that may change something, and whether under
+        the same name of the SDK's; None when it is new or may be used again.
+        """
+        if self.call.signature is None:
+            return None, False
+        return seen(self.connection, self.call.signature, self.call.invocation)
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh random id, ``prefix`` + "-" + 17 hex digits."""
@@ -71,8 +83,10 @@ class Transaction:
 class WriteTransaction(Transaction):
     """A transaction that may change things; the connection holds the lock of all writers since ``last_revision``."""
 
-    def __init__(self, connection: Connection, config: Config, call: Call, now: datetime, last_revision: int) -> None:
-        super().__init__(connection, config, call, now)
+    def __init__(
+        self, connection: Connection, config: Config, call: Call, now: datetime, secrets: SecretBox, last_revision: int
+    ) -> None:
+        super().__init__(connection, config, call, now, secrets)
         self._touched: dict[tuple[Kind, str], None] = {}
         self._noted: set[str] = set()
         self._next_revision = last_revision + 1
@@ -94,10 +108,10 @@ class WriteTransaction(Transaction):
         """Note a change for the history alone."""
         self._noted.add(public_ip)
 
-    def finish(self) -> int | None:
-        """Write the history, the revision, the changes and the audit row.
+    def finish(self) -> tuple[int | None, Entry]:
+        """Write history, revision and changes; return the revision, None when nothing was touched, and the audit entry.
 
-        Returns the revision, None when nothing was touched.  Called once, by the store, just before the commit.
+        Called once, by the store, just before it adds the entry to the log and commits.
         """
         history.note(self.connection, self.now, self._noted | self._of(Kind.ADDRESS), self._of(Kind.INTERFACE))
         revision = self._next_revision if self._touched else None
@@ -107,18 +121,18 @@ class WriteTransaction(Transaction):
             self.connection.execute(insert(changes), rows)
             if revision % _TRIM_EVERY == 0:
                 trim(self.connection, revision - KEEP_REVISIONS)
-        self.connection.execute(
-            insert(audit).values(
-                time=self.now,
-                request_id=self.call.request_id,
-                account=self.account,
-                access_key=self.call.caller.access_key_id,
-                source_ip=self.call.source_ip,
-                action=self.call.action,
-                revision=revision,
-            )
+        entry = Entry(
+            time=self.now,
+            request_id=self.call.request_id,
+            account=self.account,
+            access_key=self.call.caller.access_key_id,
+            source_ip=self.call.source_ip,
+            action=self.call.action,
+            revision=revision,
+            signature=self.call.signature,
+            invocation=self.call.invocation,
         )
-        return revision
+        return revision, entry
 
     def _of(self, kind: Kind) -> set[str]:
         return {key for touched, key in self._touched if touched is kind}

@@ -96,7 +96,20 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     assert config.database == "postgresql://sluice@db.example/sluice"
     assert config.key_file == Path("/etc/sluice/key")
     assert (config.region, config.acknowledge_timeout, config.settle_timeout) == ("north-1", 3.0, 0.5)
-    assert dataclasses.astuple(config.api) == ("[::1]:80", 4, 2048, False, False, 30.0, 3)
+    assert dataclasses.astuple(config.api) == (
+        "[::1]:80",
+        4,
+        2048,
+        False,
+        False,
+        30.0,
+        True,
+        False,
+        "off",
+        None,
+        None,
+        3,
+    )
     assert dataclasses.astuple(config.controller) == (
         Path("/run/sluice/controller.sock"),
         "0.0.0.0:6654",
@@ -121,6 +134,12 @@ def test_the_domain_of_instances_is_ec2s_own() -> None:
         ("my cloud", "compute.internal"),
     ):
         assert parse({"region": region}, "test", Path("/base")).dhcp.domain == domain
+
+
+def test_the_api_encrypts_with_the_certificate_that_it_is_given(tmp_path: Path) -> None:
+    api = parse({"api": {"tls_certificate": "c.pem", "tls_key": "/k.pem"}}, "test", tmp_path).api
+    assert (api.tls, api.tls_certificate, api.tls_key) == ("certificate", tmp_path / "c.pem", Path("/k.pem"))
+    assert parse({}, "test", tmp_path).api.tls == "off"
 
 
 def test_the_file_is_found(nowhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,6 +169,12 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
             "[api]\nxyz = 1",
             "api.xyz: is not a known key; known here: "
             + ", ".join(sorted(field.name for field in dataclasses.fields(ApiConfig))),
+        ),
+        ('[api]\ntls = "on"', 'api.tls: \'on\' is no way to encrypt; write "self-signed" or "off"'),
+        ('[api]\ntls_key = "k"', "api.tls_certificate: is missing; name the files of certificate and key, both"),
+        (
+            '[api]\ntls = "self-signed"\ntls_certificate = "c"\ntls_key = "k"',
+            "api.tls: stands beside tls_certificate; leave out one of the two",
         ),
         ("state = 2024-01-01", "state: is a date or time, not a string; write a string"),
         ("state = 3", "state: is an integer, not a string; write a string"),

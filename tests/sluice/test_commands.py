@@ -70,7 +70,9 @@ def test_accounts_and_keys_in_json(sluice: Sluice) -> None:
 
 def test_tables_show_all_but_secrets(sluice: Sluice) -> None:
     made = sluice("account", "create", "[red]tenant[/red] & sons", "--json").json
-    assert re.search(rf"{made['account_id']} +\[red\]tenant\[/red\] & sons +\S+ \S+ +1", sluice("account", "list").out)
+    assert re.search(
+        rf"{made['account_id']} +\[red\]tenant\[/red\] & sons +active +\S+ \S+ +1", sluice("account", "list").out
+    )
     keys = sluice("key", "list").out
     assert re.search(rf"{made['access_key_id']} +{made['account_id']} +active", keys)
     assert made["secret_access_key"] not in keys
@@ -222,7 +224,7 @@ def test_the_module_is_the_command(config_file: Path) -> None:
     command = [sys.executable, "-m", "sluice", "--config", str(config_file)]
     done = subprocess.run([*command, "account", "list"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["Account", "Name", "Created", "(UTC)", "Keys"]
+    assert done.stdout.split() == ["Account", "Name", "State", "Created", "(UTC)", "Keys"]
     done = subprocess.run(
         [*command, "key", "create", "nobody"], capture_output=True, text=True, timeout=60, check=False
     )

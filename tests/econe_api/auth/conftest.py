@@ -12,7 +12,7 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from econe_api.auth.authenticator import Authenticator
+from econe_api.auth.authenticator import Authenticator, Policy
 from econe_api.auth.credential import Credential
 from econe_api.protocol import form
 from econe_api.protocol.http import HttpRequest
@@ -72,10 +72,12 @@ class Gate:
         self.credentials = {KEY: Credential(KEY, ACCOUNT, SECRET, active=True)}
         self.skew = timedelta(0)
         self.lookups: list[str] = []
-        self._authenticator = Authenticator(self._lookup, lambda: datetime.now(UTC) + self.skew)
+        self.tokens: list[str | None] = []
+        self.policy = Policy()
 
-    def _lookup(self, key: str) -> Credential | None:
+    def _lookup(self, key: str, token: str | None) -> Credential | None:
         self.lookups.append(key)
+        self.tokens.append(token)
         return self.credentials.get(key)
 
     def disable(self) -> None:
@@ -83,9 +85,14 @@ class Gate:
 
     def __call__(self, request: HttpRequest) -> str:
         parameters = form.decode(request.query.encode("latin-1"), request.body if request.method == "POST" else b"")
-        caller = self._authenticator.authenticate(request, parameters)
-        assert caller.access_key_id == KEY
-        return caller.account_id
+        authenticator = Authenticator(self._lookup, self.clock, self.policy)
+        signed = authenticator.authenticate(request, parameters)
+        assert signed.caller.access_key_id in self.credentials
+        self.signature = signed.signature
+        return signed.caller.account_id
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.skew
 
 
 @pytest.fixture

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from econe_api.call import Role
 from econe_api.config import Config
+from econe_api.store import secretbox, sessions
 from econe_api.store.accounts import (
     NewAccount,
     create_account,
-    create_key,
-    delete_key,
-    disable_key,
-    enable_key,
+    disable_account,
+    enable_account,
     find_account,
     list_accounts,
 )
 from econe_api.store.errors import StoreError
 from econe_api.store.feed import Feed
+from econe_api.store.keys import chosen_key, create_key, delete_key, disable_key, enable_key, rotate_key
 from econe_api.store.records import GroupRecord, SubnetRecord, VpcRecord
 from econe_api.store.schema import audit, subnets, vpcs
-from econe_api.store.store import Store
+from econe_api.store.store import Store, wall_clock
 
 
 def test_new_account_has_ids_in_amazon_form(account: NewAccount) -> None:
@@ -149,3 +151,108 @@ def test_secrets_are_in_no_file_and_in_no_repr(config: Config, store: Store, acc
     for secret in (account.secret, key.secret):
         assert secret not in shown
         assert not any(secret.encode() in content for content in files)
+
+
+class TestChosen:
+    """Ids and keys of the operator's choice."""
+
+    def test_they_are_taken(self, store: Store) -> None:
+        made = create_account(store, "mine", "000000000012", chosen_key("my-key_1", "s3cr"))
+        assert made == NewAccount("000000000012", "my-key_1", "s3cr")
+        credential = store.credential("my-key_1")
+        assert credential is not None
+        assert (credential.account_id, credential.secret) == ("000000000012", "s3cr")
+        with pytest.raises(StoreError, match="an account 000000000012 already"):
+            create_account(store, "other", "000000000012")
+        with pytest.raises(StoreError, match="an access key 'my-key_1' already"):
+            create_account(store, "other", None, chosen_key("my-key_1", None))
+        assert len(list_accounts(store)) == 1
+
+    @pytest.mark.parametrize("account_id", ["", "1", "0" * 12, "12345678901a", "1234567890123", "\u0661" * 12])
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    def test_ids_have_twelve_digits(self, store: Store, account_id: str) -> None:
+        with pytest.raises(StoreError, match="12 digits"):
+            create_account(store, "mine", account_id)
+
+    @pytest.mark.parametrize(("key", "secret"), [("ab", None), ("a/b", None), ("x" * 129, None), ("é" * 9, None)])
+    def test_keys_are_words(self, key: str, secret: str | None) -> None:
+        with pytest.raises(StoreError, match="no access key id"):
+            chosen_key(key, secret)
+
+    @pytest.mark.parametrize("secret", ["abc", "a bcd", "x" * 129, "sécret"])
+    def test_secrets_are_not_repeated_in_refusals(self, secret: str) -> None:
+        with pytest.raises(StoreError, match="no secret key") as caught:
+            chosen_key(None, secret)
+        assert secret not in str(caught.value)
+
+
+def test_a_rotated_key_is_another_with_the_same_rights(store: Store, account: NewAccount) -> None:
+    old = create_key(store, account.account_id, None, Role.READ_ONLY, "ann")
+    new = rotate_key(store, old.access_key_id)
+    assert store.credential(old.access_key_id) is None
+    credential = store.credential(new.access_key_id)
+    assert credential is not None
+    assert (credential.role, credential.user, credential.secret) == (Role.READ_ONLY, "ann", new.secret)
+    with pytest.raises(StoreError, match="no access key"):
+        rotate_key(store, old.access_key_id)
+
+
+def test_a_disabled_account_has_no_active_key(store: Store, account: NewAccount) -> None:
+    disable_account(store, account.account_id)
+    credential = store.credential(account.access_key_id)
+    assert credential is not None
+    assert not credential.active
+    assert find_account(store, "tenant").disabled
+    enable_account(store, account.account_id)
+    credential = store.credential(account.access_key_id)
+    assert credential is not None
+    assert credential.active
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestKeyFile:
+    """The file that the secrets open with."""
+
+    def test_gone(self, config: Config, store: Store, account: NewAccount) -> None:
+        config.key_file.unlink()
+        with pytest.raises(StoreError, match=r"is gone; restore it"):
+            Store.open(config)
+
+    def test_another(self, config: Config, store: Store, account: NewAccount) -> None:
+        config.key_file.unlink()
+        secretbox.create_key(config.key_file)
+        with pytest.raises(StoreError, match=r"does not open with this key file; restore the one") as caught:
+            Store.open(config)
+        assert "\n" not in str(caught.value)
+
+    def test_open_to_others(self, config: Config, store: Store) -> None:
+        assert config.key_file.stat().st_mode & 0o777 == 0o600
+        config.key_file.chmod(0o640)
+        with pytest.raises(StoreError, match="chmod 600"):
+            Store.open(config)
+
+    def test_no_key(self, config: Config, store: Store) -> None:
+        config.key_file.write_text("c2hvcnQ=\n")
+        with pytest.raises(StoreError, match="holds no key"):
+            Store.open(config)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_temporary_keys(store: Store, account: NewAccount) -> None:
+    expires = wall_clock() + timedelta(hours=1)
+    ticket = sessions.Ticket(account.access_key_id, "temporary secret", expires)
+    token = sessions.write(store.secrets, "ASIAEXAMPLE", ticket)
+    assert "temporary secret" not in repr(ticket)
+    credential = store.credential("ASIAEXAMPLE", token)
+    assert credential is not None
+    assert (credential.secret, credential.expires, credential.active) == ("temporary secret", expires, True)
+    for key, text in (("ASIAOTHER", token), ("ASIAEXAMPLE", token[:-4] + "AAA="), ("ASIAEXAMPLE", "é"), ("A", "")):
+        assert store.credential(key, text) is None
+    assert store.credential("ASIAEXAMPLE") is None
+    assert store.credential(account.access_key_id, token) is None
+    disable_key(store, account.access_key_id)
+    credential = store.credential("ASIAEXAMPLE", token)
+    assert credential is not None
+    assert not credential.active
+    delete_key(store, account.access_key_id)
+    assert store.credential("ASIAEXAMPLE", token) is None

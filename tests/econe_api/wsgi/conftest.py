@@ -12,6 +12,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,6 +112,8 @@ class Client:
 
     def __init__(self, application: Application, account: NewAccount, clock: Callable[[], datetime]) -> None:
         self._application = validator(application)
+        self.close = application.close
+        self.flush = application.flush
         self.account = account
         self._clock = clock
 
@@ -164,16 +167,21 @@ class Client:
 
 
 @pytest.fixture
-def client_of(config: Config, store: Store, account: NewAccount) -> Callable[..., Client]:
+def client_of(config: Config, store: Store, account: NewAccount) -> Iterator[Callable[..., Client]]:
     """Make a client of an application with the given actions; it sees the clock ``skew`` off."""
+
+    made: list[Client] = []
 
     def make(actions: Mapping[str, Action], skew: timedelta = timedelta(0)) -> Client:
         def clock() -> datetime:
             return datetime.now(UTC) + skew
 
-        return Client(Application(store, actions, config, Notifier(config), clock), account, clock)
+        made.append(Client(Application(store, actions, config, Notifier(config), clock), account, clock))
+        return made[-1]
 
-    return make
+    yield make
+    for client in made:
+        client.close()
 
 
 @dataclass
@@ -197,23 +205,19 @@ def request_deadline() -> float:
 
 
 @pytest.fixture
-def settings() -> str:
-    """What else the configuration of :func:`api` says."""
+def api_settings() -> str:
+    """Lines of ``[api]`` in the server's configuration."""
     return ""
 
 
-@pytest.fixture
-def api(config: Config, account: NewAccount, tmp_path: Path, request_deadline: float, settings: str) -> Iterator[Api]:
-    """The real server over the store of the test."""
-    file = tmp_path / "sluice.toml"
-    timeouts = "acknowledge_timeout = 0.2\nsettle_timeout = 0.2\n"
-    file.write_text(f'state = "{config.state}"\ndatabase = "{config.database}"\n{timeouts}{settings}')
-    log = tmp_path / "api.log"
+@contextmanager
+def _serving(config: Config, account: NewAccount, file: Path, deadline: float, settings: str) -> Iterator[Api]:
+    places = f'state = "{config.state}"\ndatabase = "{config.database}"\n'
+    file.write_text(f"{places}acknowledge_timeout = 0.2\nsettle_timeout = 0.2\n[api]\n{settings}\n")
+    log = file.with_suffix(".log")
     command = [sys.executable, "-m", "econe_api"]
-    if request_deadline != 30.0:
-        program = (
-            f"from econe_api import __main__, server; server.REQUEST_DEADLINE = {request_deadline}; __main__.main()"
-        )
+    if deadline != 30.0:
+        program = f"from econe_api import __main__, server; server.REQUEST_DEADLINE = {deadline}; __main__.main()"
         command = [sys.executable, "-c", program]
     command += ["--config", str(file), "--bind", "127.0.0.1:0"]
     with log.open("w") as errors:
@@ -223,7 +227,7 @@ def api(config: Config, account: NewAccount, tmp_path: Path, request_deadline: f
         readable, _, _ = select.select([process.stdout], [], [], 30)
         assert readable, log.read_text()
         line = process.stdout.readline()
-        assert " at http://" in line, log.read_text()
+        assert " at http" in line, log.read_text()
         yield Api(process, line.split()[-1], account, log)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -233,3 +237,19 @@ def api(config: Config, account: NewAccount, tmp_path: Path, request_deadline: f
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+@pytest.fixture
+def api(
+    config: Config, account: NewAccount, tmp_path: Path, request_deadline: float, api_settings: str
+) -> Iterator[Api]:
+    """The real server over the store of the test."""
+    with _serving(config, account, tmp_path / "api.toml", request_deadline, api_settings) as server:
+        yield server
+
+
+@pytest.fixture
+def second_api(api: Api, config: Config, tmp_path: Path, request_deadline: float, api_settings: str) -> Iterator[Api]:
+    """Another process over the same store."""
+    with _serving(config, api.account, tmp_path / "second.toml", request_deadline, api_settings) as server:
+        yield server

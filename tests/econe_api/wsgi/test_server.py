@@ -173,6 +173,7 @@ def test_hostile_bytes(api: Any, client: Any) -> None:
     assert "Traceback" not in api.log.read_text()
 
 
+@pytest.mark.parametrize("api_settings", ["", "workers = 3"])
 def test_many_at_once(api: Any) -> None:
     def create(index: int) -> str:
         with closing(client_of(api)) as client:

@@ -43,10 +43,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
-def settings() -> str:
+def api_settings() -> str:
     """Three processes, and a hypervisor for instances."""
     host = '[[hypervisor]]\nname = "hv1"\nvcpus = 64\nmemory_mib = 65536\n'
-    return f"{host}[api]\nworkers = 3\nthreads = 4\nmetering_interval = 0\n"
+    return f"workers = 3\nthreads = 4\nmetering_interval = 0\n{host}"
 
 
 @pytest.fixture
