@@ -86,6 +86,18 @@ class ElasticKey:
     public_ip: str
 
 
+@dataclass(frozen=True, slots=True)
+class MetadataKey:
+    """The way to and from the host's metadata service."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataClientKey:
+    """The way back from the metadata service to a local port, by network interface."""
+
+    interface: str
+
+
 Key = (
     BridgeKey
     | Ipv6Key
@@ -98,4 +110,6 @@ Key = (
     | MemberKey
     | PrefixKey
     | ElasticKey
+    | MetadataKey
+    | MetadataClientKey
 )

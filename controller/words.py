@@ -13,6 +13,8 @@ from controller.keys import (
     GroupKey,
     Key,
     MemberKey,
+    MetadataClientKey,
+    MetadataKey,
     NeighbourKey,
     NetworkKey,
     PortKey,
@@ -92,4 +94,6 @@ _KEYS: dict[type, Callable[[Index, Any], str]] = {
     ),
     PrefixKey: lambda index, key: f"{key.cidr} as {'source' if key.direction.value == 'ingress' else 'destination'}",
     ElasticKey: lambda index, key: f"elastic IP {key.public_ip}",
+    MetadataKey: lambda index, key: "the metadata service",
+    MetadataClientKey: lambda index, key: f"the metadata of {interface_words(index, key.interface)}",
 }
