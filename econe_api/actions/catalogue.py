@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from econe_api.actions import addresses, associations, groups, images, instances, launch, rules, tags, zones
+from econe_api.actions import (
+    addresses,
+    associations,
+    groups,
+    images,
+    instance_metadata,
+    instances,
+    launch,
+    rules,
+    tags,
+    zones,
+)
 from econe_api.call import Action, Handler
 
 __all__ = ["ACTIONS"]
@@ -45,6 +56,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "DescribeTags": _reads(tags.describe),
         "DisassociateAddress": _writes(associations.disassociate),
         "ModifyInstanceAttribute": _writes(instances.modify_attribute),
+        "ModifyInstanceMetadataOptions": _writes(instance_metadata.modify),
         "ReleaseAddress": _writes(addresses.release),
         "RevokeSecurityGroupEgress": _writes(rules.revoke_egress),
         "RevokeSecurityGroupIngress": _writes(rules.revoke_ingress),

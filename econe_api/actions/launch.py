@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select
 
-from econe_api.actions import group_lookup, instance_rows, ipv6, launch_request, networks, placement, tag_rows
+from econe_api.actions import (
+    group_lookup,
+    instance_rows,
+    ipv6,
+    launch_request,
+    metadata_options,
+    networks,
+    placement,
+    tag_rows,
+)
 from econe_api.actions.launch_request import LaunchRequest
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
@@ -241,6 +250,7 @@ def _insert(txn: Transaction, request: LaunchRequest, plan: _Plan, chosen: Seque
         txn.connection.execute(insert(ipv6_addresses), ipv6_rows)
     members = [{"interface": row["id"], "group": group} for row in new_interfaces for group in chosen]
     txn.connection.execute(insert(interface_groups), members)
+    metadata_options.change(txn, [row["id"] for row in new_instances], request.metadata)
     for kind, rows in (("instance", new_instances), ("network-interface", new_interfaces)):
         tag_rows.write(txn, kind, [row["id"] for row in rows], request.tags.get(kind, {}))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, ipv6, tag_rows
+from econe_api.actions import identifiers, ipv6, metadata_options, tag_rows
 from econe_api.actions.ipv6 import Ipv6Request
 from econe_api.actions.parameters import given, ipv4, refuse_unsupported, require
 from econe_api.call import Params
@@ -38,6 +38,7 @@ _SUPPORTED = frozenset(
         "NetworkInterfaces",
         "ClientToken",
         "TagSpecifications",
+        "MetadataOptions",
     }
 )
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -80,6 +81,7 @@ class LaunchRequest:
     fingerprint: str
     tags: Mapping[str, tag_rows.Tags]
     ipv6: Ipv6Request
+    metadata: Mapping[str, Any]
 
 
 def parse(params: Params, config: Config) -> LaunchRequest:
@@ -112,6 +114,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         fingerprint=fingerprint(params),
         tags=tag_rows.specified(params, "instance", "network-interface"),
         ipv6=ipv6.parse(network, most),
+        metadata=metadata_options.read(params.get("MetadataOptions") or {}),
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from econe_api.store import metadata_tables  # noqa: F401 - declares its tables
 from econe_api.store.availability import unavailable
 from econe_api.store.errors import StoreError, StoreUnavailableError
 from econe_api.store.schema import counters, metadata
