@@ -30,7 +30,8 @@ class DesiredBridge:
     ``controller`` is an OpenFlow target such as ``tcp:10.0.0.1:6653``.  ``dpid`` is 16 hexadecimal digits, or None to
     leave the choice to Open vSwitch; ``datapath_type`` None likewise on a live bridge, and the default on a new one.
     ``fabric_mode`` is ``vlan``, ``flat`` or ``vxlan``; with the last one ``fabric`` is the name of a tunnel port that
-    is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.
+    is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.  ``metadata`` is
+    the port of the metadata service.
     """
 
     name: str
@@ -41,11 +42,12 @@ class DesiredBridge:
     fabric: str | None = None
     fabric_mode: str = "vlan"
     fabric_ip: str | None = None
+    metadata: str | None = None
 
     @property
     def ports(self) -> tuple[str, ...]:
         """Names of the ports the bridge needs besides the instances' ones."""
-        return tuple(port for port in (self.uplink, self.fabric) if port is not None)
+        return tuple(port for port in (self.uplink, self.fabric, self.metadata) if port is not None)
 
     def kind(self, port: str) -> str:
         """The type of interface that a port needs, as in the column ``type``; "" is a device of the system."""

@@ -26,7 +26,8 @@ class Options:
     """What the agent is told to do.
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
-    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have.
+    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
+    port of the metadata service, None = there shall be none.
     """
 
     host: str
@@ -36,6 +37,7 @@ class Options:
     answer_timeout: float
     control: Path
     conntrack_limit: int
+    metadata: str | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,9 +51,10 @@ def parse(arguments: Sequence[str]) -> Options:
     """Return the options; on a bad argument print one line to stderr and raise ``SystemExit(1)``."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    names = [name for name in (given.bridge, given.uplink, given.fabric) if name is not None]
+    metadata = None if given.no_metadata else given.metadata_port or f"md-{given.bridge}"[:15]
+    names = [name for name in (given.bridge, given.uplink, given.fabric, metadata) if name is not None]
     if len(set(names)) != len(names):
-        parser.error("--bridge, --uplink and --fabric must be three different names")
+        parser.error("--bridge, --uplink, --fabric and --metadata-port must be different names")
     if (given.fabric_mode == "vxlan") != (given.fabric_ip is not None):
         parser.error("--fabric-ip goes with --fabric-mode vxlan, and that mode needs it")
     if given.fabric_mode != "vlan" and given.fabric is None:
@@ -73,6 +76,7 @@ def parse(arguments: Sequence[str]) -> Options:
         answer_timeout=given.answer_timeout,
         control=given.control or _control(given.ovsdb),
         conntrack_limit=given.conntrack_limit,
+        metadata=metadata,
     )
 
 
@@ -114,6 +118,13 @@ def _parser() -> _Parser:
         metavar="NUMBER",
         help="connections that one instance's port may have at a time (default %(default)s)",
     )
+    add(
+        "--metadata-port",
+        type=_interface,
+        metavar="IFACE",
+        help="port of the metadata service, which the agent makes (default md- and the bridge's name)",
+    )
+    add("--no-metadata", action="store_true", help="no metadata service on this host")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
         "--answer-timeout",

@@ -123,9 +123,14 @@ class Ovsdb:
             self._conclude()
         self._note_state()
 
+    @property
+    def ours(self) -> bool:
+        """Is the database known, and is this the agent that cares for the bridge?"""
+        return self._whole() and bool(self._idl.has_lock)
+
     def observe(self) -> Database | None:
         """Return what is in the database now; None while that is not known or another agent cares for the bridge."""
-        if not self._whole() or not self._idl.has_lock:
+        if not self.ours:
             return None
         tables = self._idl.tables
         bridge = None
