@@ -95,12 +95,17 @@ class Agent:
         if self._service is None or not (self._service.begun or self._ovsdb.ours):
             return
         before = self._service.problem
-        self._service.run(time.monotonic())
-        if self._service.ready and self._desired.metadata is None:
-            self._desired = replace(self._desired, metadata=self._service.port)
+        self._service.run(time.monotonic(), self._ports)
+        if self._service.ready and self._desired.metadata != self._service.port:
+            self._desired = replace(self._desired, metadata=self._service.port, retired=self._service.spare)
             self._seen = None
         if self._service.problem != before and self._bare is not None:
             self._tell(self._whole())
+
+    def _ports(self) -> frozenset[str]:
+        """Names of the ports that are on the bridge."""
+        observed = self._ovsdb.observe()
+        return observed.bridge.ports if observed is not None and observed.bridge is not None else frozenset()
 
     def _look(self) -> None:
         """Compare the database with what is wanted, and act on the difference."""
@@ -121,8 +126,8 @@ class Agent:
         if self._waiting:
             self._waiting = not self._ovsdb.apply(self._plan.operations)
         if self._settling.take(now):
-            port = self._service.port if self._service is not None else None
-            self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems, port)
+            names = (self._service.port, self._service.spare) if self._service is not None else ()
+            self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems, names)
             if self._limits is not None and self._bare is not None and observed.bridge is not None:
                 instances = [port.ofport for port in self._bare.ports if port.role == "instance"]
                 self._limits.want(observed.bridge.datapath_type, instances)

@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
 _DPID = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
 _DATAPATH_TYPES = ("system", "netdev")
+_LONGEST_BASE = 14
 _FABRIC_MODES = ("vlan", "vxlan", "flat")
 
 
@@ -27,7 +28,7 @@ class Options:
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
     the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
-    port of the metadata service, None = there shall be none.
+    name of the metadata service's port but for its last digit, None = there shall be none.
     """
 
     host: str
@@ -51,7 +52,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """Return the options; on a bad argument print one line to stderr and raise ``SystemExit(1)``."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    metadata = None if given.no_metadata else given.metadata_port or f"md-{given.bridge}"[:15]
+    metadata = None if given.no_metadata else given.metadata_port or f"md-{given.bridge}"[:_LONGEST_BASE]
     names = [name for name in (given.bridge, given.uplink, given.fabric, metadata) if name is not None]
     if len(set(names)) != len(names):
         parser.error("--bridge, --uplink, --fabric and --metadata-port must be different names")
@@ -120,9 +121,9 @@ def _parser() -> _Parser:
     )
     add(
         "--metadata-port",
-        type=_interface,
-        metavar="IFACE",
-        help="port of the metadata service, which the agent makes (default md- and the bridge's name)",
+        type=_base,
+        metavar="NAME",
+        help="name of the metadata service's port, which the agent makes; a digit follows (default md-BRIDGE)",
     )
     add("--no-metadata", action="store_true", help="no metadata service on this host")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
@@ -151,6 +152,12 @@ def _interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an interface name (1 to 15 characters, no space, no slash)")
     return text
+
+
+def _base(text: str) -> str:
+    if len(text) > _LONGEST_BASE:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {_LONGEST_BASE} characters")
+    return _interface(text)
 
 
 def _ipv4(text: str) -> str:

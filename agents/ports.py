@@ -81,7 +81,7 @@ def snapshot(
     uplink: str | None,
     fabric: str | None,
     problems: Iterable[str],
-    metadata: str | None = None,
+    metadata: Iterable[str] = (),
 ) -> Snapshot | None:
     """Return what to report, ports by name; None while ovs-vswitchd has not set the bridge up.
 
@@ -90,7 +90,7 @@ def snapshot(
     bridge = observed.bridge
     if bridge is None or bridge.datapath_id is None:
         return None
-    named = ((uplink, "uplink"), (fabric, "fabric"), (metadata, _METADATA))
+    named = ((uplink, "uplink"), (fabric, "fabric"), *((name, _METADATA) for name in metadata))
     roles = {name: role for name, role in named if name is not None}
     found: list[str] = []
     ports: list[Port] = []
@@ -111,9 +111,9 @@ def snapshot(
 
 def _port(row: InterfaceRow, role: str | None) -> tuple[Port | None, str | None]:
     """Return the port, if it is one, and the problem with it, if there is one."""
+    if role == _METADATA:
+        return _metadata_port(row), None
     if row.ofport is None:  # ovs-vswitchd has not looked at it yet
-        return None, None
-    if role == _METADATA and row.ofport < 0:  # the service is starting, or says itself why it does not
         return None, None
     if not 0 < row.ofport <= _MAX_OFPORT:
         cause = " ".join(row.error.split()) if row.error else f"its port number is {row.ofport}"
@@ -126,6 +126,17 @@ def _port(row: InterfaceRow, role: str | None) -> tuple[Port | None, str | None]
         return None, f"port {row.name} passes nothing: it needs an external_ids:iface-id and has {fault}"
     mac, problem = _mac(row)
     return Port(row.name, row.ofport, "instance", row.iface_id, mac, link_up), problem
+
+
+def _metadata_port(row: InterfaceRow) -> Port | None:
+    """The port of the metadata service; none while it is not open, for which the service itself has the words.
+
+    One that has just been put in the place of another will have its number.
+    """
+    number = row.ofport_request if row.ofport is None else row.ofport
+    if number is None or not 0 < number <= _MAX_OFPORT:
+        return None
+    return Port(row.name, number, _METADATA, None, None, row.link_state == "up")
 
 
 def _mac(row: InterfaceRow) -> tuple[str | None, str | None]:

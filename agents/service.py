@@ -1,8 +1,9 @@
 """The metadata service as the agent sees it: a child process that asks, and the controller that answers.
 
 Lives in the agent's one loop: :meth:`MetadataService.run` does what can be done now.  The child is started again when
-it ends; with it goes its end of the port, so that nobody is answered meanwhile.  Questions get numbers of the agent's
-own, so that an answer that comes late can never be taken for another one's.
+it ends; with it goes the device of its port, so that nobody is answered meanwhile.  Open vSwitch would go on listening
+to the device that is gone, so the next one has another name, of two that take turns.  Questions get numbers of the
+agent's own, so that an answer that comes late can never be taken for another one's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any
 
@@ -33,12 +34,14 @@ _MOST_PENDING = 4096
 
 
 class MetadataService:
-    """Keeps the service at ``port`` running and carries its questions over ``link``."""
+    """Keeps the service running at ``port``, which is ``name`` and a digit, and carries its questions over ``link``.
 
-    def __init__(self, port: str, link: Link) -> None:
-        self.port = port
+    ``spare`` is the other name, ``ready`` = the device is there and belongs on the bridge.
+    """
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.port, self.spare = f"{name}0", f"{name}1"
         self.ready = False
-        """Has the port ever been there?  Once it has, it belongs to the bridge."""
         self.problem: str | None = None
         self._link = link
         self._born: float | None = None
@@ -80,14 +83,14 @@ class MetadataService:
             return self._due
         return None if self.settled else self._born + _START_S
 
-    def run(self, now: float) -> None:
-        """Do what can be done without waiting."""
+    def run(self, now: float, held: Callable[[], Collection[str]]) -> None:
+        """Do what can be done without waiting; ``held`` tells the names of the ports that are on the bridge."""
         if self._born is None:
             self._born = now
         try:
             if self._peer is None:
                 if now >= self._due:
-                    self._start(now)
+                    self._start(now, held())
                 return
             self._flush()
             data = self._peer.recv(_CHUNK)
@@ -113,7 +116,9 @@ class MetadataService:
                 child.kill()
                 child.wait()
 
-    def _start(self, now: float) -> None:
+    def _start(self, now: float, held: Collection[str]) -> None:
+        if self.port in held:
+            self.port, self.spare = self.spare, self.port
         self._peer, theirs = socket.socketpair()
         with theirs:
             self._peer.setblocking(False)
@@ -127,6 +132,7 @@ class MetadataService:
 
     def _lose(self, now: float, cause: str) -> None:
         self.close()
+        self.ready = False
         self._failures = 0 if now - self._started >= _GOOD_S else self._failures + 1
         self._due = now + _RETRY_S[min(self._failures, len(_RETRY_S)) - 1] if self._failures else now
         self.problem = f"the metadata service does not run: {self._said or cause}"
