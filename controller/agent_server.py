@@ -95,7 +95,10 @@ class _Conversation:
         if self.host is None:
             self._hello(message)
         elif kind == "snapshot":
-            refusal = self._composer.take_snapshot(self.host, read_snapshot(message))
+            ports = read_snapshot(message)
+            if ports.metadata is not None and self._desk is not None:
+                self._desk.prepare()
+            refusal = self._composer.take_snapshot(self.host, ports)
             if refusal:
                 raise SnapshotError(refusal)
             self._send({"type": "ack", "seq": message.get("seq"), **self._asking()})

@@ -1,4 +1,4 @@
-"""The controller's end of the facts reader: starts the process when it is needed, and matches answers to questions."""
+"""The controller's end of the facts reader: starts the process when it is wanted, and matches answers to questions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -40,6 +41,11 @@ class Facts:
         self._numbers = count(1)
         self._pending: dict[int, Event] = {}
         self._not_before = 0.0
+
+    def prepare(self) -> None:
+        """Have the process ready: it takes a moment to start, and instances wait a second at most."""
+        with suppress(FactsError):
+            self._start()
 
     def of(self, interface: str) -> Mapping[str, Any] | None:
         """The facts of the instance with this interface; None = there is none.  Raises :class:`FactsError`."""

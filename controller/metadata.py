@@ -17,6 +17,9 @@ from flowrules.addresses import mac_to_int
 class Source(Protocol):
     """Where facts come from."""
 
+    def prepare(self) -> None:
+        """Be ready: a question may come soon."""
+
     def of(self, interface: str) -> Mapping[str, Any] | None:
         """The facts of the instance with this interface; None = there is none.  Raises FactsError."""
 
@@ -27,6 +30,10 @@ class MetadataDesk:
     def __init__(self, index: Callable[[], Index], source: Source) -> None:
         self._index = index
         self._source = source
+
+    def prepare(self) -> None:
+        """Be ready: a host has a metadata service."""
+        self._source.prepare()
 
     def answer(self, host: str, question: Mapping[str, Any]) -> dict[str, Any]:
         """The ``metadata_reply`` to a ``metadata`` message of ``host`` (docs/architecture.md, "Messages")."""
