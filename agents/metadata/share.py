@@ -4,7 +4,7 @@ from __future__ import annotations
 
 BURST = 200.0
 """Requests at once: more than a boot takes."""
-RATE = 50.0
+RATE = 20.0
 """Requests a second in the long run."""
 
 
