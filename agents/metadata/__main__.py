@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import secrets
@@ -20,6 +21,7 @@ _DESCRIPTORS = 8192
 
 def main() -> int:
     """Serve instances until the other end of the descriptor, a socket, is closed."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s metadata: %(message)s")
     port, descriptor = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which closes the descriptor
     agent = socket.socket(fileno=descriptor)

@@ -7,6 +7,7 @@ never older than the request.
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 import time
@@ -18,10 +19,12 @@ from typing import Any
 from agents.metadata import connection, http
 from agents.metadata.answers import answer
 from agents.metadata.connection import Connection
-from agents.metadata.http import Response
+from agents.metadata.http import Request, Response
 from agents.metadata.share import Shares
 from agents.metadata.tokens import Tokens
 from channel.frames import FrameReader, pack
+
+_LOG = logging.getLogger(__name__)
 
 MOST_PER_CLIENT = 16
 """Connections that an instance may have at a time."""
@@ -161,9 +164,17 @@ class Server:
         now, request = time.monotonic(), one.request
         if request is None:
             return
-        facts = message.get("facts")
-        one.reply(answer(request, facts, self._tokens, now) if isinstance(facts, dict) else _unavailable(), now)
+        one.reply(self._answer(request, message.get("facts"), now), now)
         self._serve(one, selectors.EVENT_WRITE)
+
+    def _answer(self, request: Request, facts: object, now: float) -> Response:
+        if not isinstance(facts, dict):
+            return _unavailable()
+        try:
+            return answer(request, facts, self._tokens, now)
+        except Exception:  # a fault of ours: it must not end the service of all the others
+            _LOG.exception("a request could not be answered")
+            return http.error(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _settle(self, one: Connection, *, stays: bool) -> None:
         """Close, or wait for what comes next."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.metadata.answers import answer
@@ -87,6 +87,17 @@ def test_no_letter_of_a_token_can_be_another(place: int, letter: str) -> None:
     token = TOKENS.make("i-1", 60, 100)
     changed = token[:place] + letter + token[place + 1 :]
     assert TOKENS.good(changed, "i-1", 100) is (changed == token)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["GET", "PUT", "HEAD", "LINK"]),
+    st.text(max_size=40).map(lambda text: f"/{text}") | st.sampled_from([ID, "/latest/api/token"]),
+    st.dictionaries(st.sampled_from([TOKEN, LIFE, "x-forwarded-for"]), st.text(max_size=60)),
+)
+def test_whatever_is_asked_there_is_an_answer(facts: Any, method: str, path: str, headers: dict[str, str]) -> None:
+    response = answer(Request(method, path, headers, keep=True), facts, TOKENS, 100.0)
+    assert response.encode(keep=True).startswith(b"HTTP/1.1 ")
 
 
 def test_user_data_is_not_taken_for_text(facts: Any) -> None:

@@ -69,7 +69,7 @@ def test_whose_options(tenant: Any, stranger: Any, refused: Any) -> None:
 
 def test_the_facts_of_an_instance(tenant: Any) -> None:
     store = tenant.store
-    made = tenant.run(UserData="aGVsbG8=", KeyName="lost", MetadataOptions={"HttpTokens": "required"})
+    made = tenant.run(UserData="aGVsbG8=", MetadataOptions={"HttpTokens": "required"})
     instance, interface = made["InstanceId"], made["NetworkInterfaces"][0]
     eni = interface["NetworkInterfaceId"]
     facts = read_facts(store.engine, store.config, eni)
