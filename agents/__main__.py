@@ -14,6 +14,7 @@ from agents.options import parse
 from agents.ovsdb import Ovsdb
 from agents.questions import Questions
 from agents.report import Link
+from agents.service import MetadataService
 from agents.session import Backoff, Timing
 
 
@@ -25,10 +26,13 @@ def main() -> int:
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
     link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
+    service = MetadataService(options.metadata, link) if options.metadata is not None else None
     try:
         limits = Limits(Questions(options.control), options.conntrack_limit)
-        Agent(options.bridge, ovsdb, link, limits).run(wakeup)
+        Agent(options.bridge, ovsdb, link, limits, service).run(wakeup)
     finally:
+        if service is not None:
+            service.close()
         link.close()
         ovsdb.close()
     logging.info("ended")

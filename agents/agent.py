@@ -13,6 +13,7 @@ from agents.limits import Limits
 from agents.ovsdb import Ovsdb
 from agents.ports import Snapshot, snapshot
 from agents.report import Link
+from agents.service import MetadataService
 from agents.settle import Settling
 
 _LOG = logging.getLogger(__name__)
@@ -28,8 +29,16 @@ class Agent:
     While the database is not known, nothing is told: a snapshot says what is, and silence is not an empty bridge.
     """
 
-    def __init__(self, desired: DesiredBridge, ovsdb: Ovsdb, link: Link, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        desired: DesiredBridge,
+        ovsdb: Ovsdb,
+        link: Link,
+        limits: Limits | None = None,
+        service: MetadataService | None = None,
+    ) -> None:
         self._desired = desired
+        self._service = service
         self._ovsdb = ovsdb
         self._link = link
         self._limits = limits
@@ -48,6 +57,7 @@ class Agent:
         while True:
             due = self.step()
             readers = [self._link.wants, self._link.question, self._resolver.wants, *self._limiting()]
+            readers += [self._service.wants] if self._service is not None else []
             self._ovsdb.wait([(wakeup, False), *filter(None, readers)], due)
             if select.select([wakeup], [], [], 0)[0]:
                 self._resolver.close()
@@ -56,11 +66,15 @@ class Agent:
     def step(self) -> float:
         """Do what can be done now; return when to come back at the latest, on the monotonic clock."""
         self._ovsdb.run()
-        self._look()
+        self._serve()
+        if self._service is None or self._service.settled:
+            self._look()
         self._link.run()
         self._ask_gateways()
         now = time.monotonic()
         due = [now + _LONGEST_NAP_S, self._link.deadline]
+        if self._service is not None and self._service.deadline is not None:
+            due.append(self._service.deadline)
         if self._limits is not None:
             self._limits.run(now)
             if self._limits.deadline is not None:
@@ -75,6 +89,23 @@ class Agent:
 
     def _limiting(self) -> list[tuple[int, bool] | None]:
         return [self._limits.wants] if self._limits is not None else []
+
+    def _serve(self) -> None:
+        """See to the metadata service; once it has a port, the bridge needs that as well."""
+        if self._service is None or not (self._service.begun or self._ovsdb.ours):
+            return
+        before = self._service.problem
+        self._service.run(time.monotonic(), self._ports)
+        if self._service.ready and self._desired.metadata != self._service.port:
+            self._desired = replace(self._desired, metadata=self._service.port, retired=self._service.spare)
+            self._seen = None
+        if self._service.problem != before and self._bare is not None:
+            self._tell(self._whole())
+
+    def _ports(self) -> frozenset[str]:
+        """Names of the ports that are on the bridge."""
+        observed = self._ovsdb.observe()
+        return observed.bridge.ports if observed is not None and observed.bridge is not None else frozenset()
 
     def _look(self) -> None:
         """Compare the database with what is wanted, and act on the difference."""
@@ -95,7 +126,8 @@ class Agent:
         if self._waiting:
             self._waiting = not self._ovsdb.apply(self._plan.operations)
         if self._settling.take(now):
-            self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems)
+            names = (self._service.port, self._service.spare) if self._service is not None else ()
+            self._bare = snapshot(observed, self._desired.uplink, self._desired.fabric, self._plan.problems, names)
             if self._limits is not None and self._bare is not None and observed.bridge is not None:
                 instances = [port.ofport for port in self._bare.ports if port.role == "instance"]
                 self._limits.want(observed.bridge.datapath_type, instances)
@@ -111,7 +143,8 @@ class Agent:
         """The latest snapshot with what is not in the database."""
         if self._bare is None:
             return None
-        problems = (*self._bare.problems, *filter(None, [self._resolver.problem]))
+        service = self._service.problem if self._service is not None else None
+        problems = (*self._bare.problems, *filter(None, [self._resolver.problem, service]))
         return replace(
             self._bare,
             fabric_mode=self._desired.fabric_mode,

@@ -2,9 +2,9 @@
 
 Pure.  A bridge that is there is *live*: its flows carry traffic.  Open vSwitch empties a flow table when the first
 controller is set, when the last one goes and when ``fail_mode`` changes, and rebuilds the bridge when ``datapath_type``
-changes.  So on a live bridge only three things are ever done, all of which keep the flows: one controller target is
-replaced by another, the timing of a controller is set, a missing port is added.  Everything else that differs becomes
-a problem that names the mend.
+changes.  So on a live bridge only four things are ever done, all of which keep the flows: one controller target is
+replaced by another, the timing of a controller is set, a missing port is added, the agent's own port is replaced.
+Everything else that differs becomes a problem that names the mend.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class DesiredBridge:
     ``controller`` is an OpenFlow target such as ``tcp:10.0.0.1:6653``.  ``dpid`` is 16 hexadecimal digits, or None to
     leave the choice to Open vSwitch; ``datapath_type`` None likewise on a live bridge, and the default on a new one.
     ``fabric_mode`` is ``vlan``, ``flat`` or ``vxlan``; with the last one ``fabric`` is the name of a tunnel port that
-    is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.
+    is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.  ``metadata`` is
+    the port of the metadata service, which takes the place and the number of ``retired``, its port before.
     """
 
     name: str
@@ -41,11 +42,13 @@ class DesiredBridge:
     fabric: str | None = None
     fabric_mode: str = "vlan"
     fabric_ip: str | None = None
+    metadata: str | None = None
+    retired: str | None = None
 
     @property
     def ports(self) -> tuple[str, ...]:
         """Names of the ports the bridge needs besides the instances' ones."""
-        return tuple(port for port in (self.uplink, self.fabric) if port is not None)
+        return tuple(port for port in (self.uplink, self.fabric, self.metadata) if port is not None)
 
     def kind(self, port: str) -> str:
         """The type of interface that a port needs, as in the column ``type``; "" is a device of the system."""
@@ -88,7 +91,16 @@ class AddPort:
     kind: str = ""
 
 
-Operation = CreateBridge | SetController | AddPort
+@dataclass(frozen=True, slots=True)
+class ReplacePort:
+    """Take port ``old`` away and add another one in its place, with its OpenFlow number (None = any)."""
+
+    old: str
+    name: str
+    ofport: int | None
+
+
+Operation = CreateBridge | SetController | AddPort | ReplacePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +122,18 @@ def plan(desired: DesiredBridge, observed: Database) -> Plan:
     if live is None:
         return Plan((CreateBridge(desired, free),), problems)
     held = live.ports | {interface.name for interface in live.interfaces}
-    additions = tuple(AddPort(port, desired.kind(port)) for port in free if port not in held)
+    additions = tuple(_addition(desired, live, port) for port in free if port not in held)
     steering, controller_problems = _controller(desired, live)
     return Plan(steering + additions, problems + controller_problems + _differences(desired, live))
+
+
+def _addition(desired: DesiredBridge, live: BridgeRow, port: str) -> Operation:
+    """Add a port; one that stands for another takes its number, so that no flow changes."""
+    if port == desired.metadata and desired.retired is not None and desired.retired in live.ports:
+        numbers = {row.name: row.ofport for row in live.interfaces}
+        number = numbers.get(desired.retired)
+        return ReplacePort(desired.retired, port, number if number is not None and number > 0 else None)
+    return AddPort(port, desired.kind(port))
 
 
 def _controller(desired: DesiredBridge, live: BridgeRow) -> tuple[tuple[Operation, ...], tuple[str, ...]]:

@@ -18,6 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
 _DPID = re.compile(r"(0x)?[0-9A-Fa-f]{1,16}")
 _DATAPATH_TYPES = ("system", "netdev")
+_LONGEST_BASE = 14
 _FABRIC_MODES = ("vlan", "vxlan", "flat")
 
 
@@ -26,7 +27,8 @@ class Options:
     """What the agent is told to do.
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
-    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have.
+    the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
+    name of the metadata service's port but for its last digit, None = there shall be none.
     """
 
     host: str
@@ -36,6 +38,7 @@ class Options:
     answer_timeout: float
     control: Path
     conntrack_limit: int
+    metadata: str | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,9 +52,10 @@ def parse(arguments: Sequence[str]) -> Options:
     """Return the options; on a bad argument print one line to stderr and raise ``SystemExit(1)``."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    names = [name for name in (given.bridge, given.uplink, given.fabric) if name is not None]
+    metadata = None if given.no_metadata else given.metadata_port or f"md-{given.bridge}"[:_LONGEST_BASE]
+    names = [name for name in (given.bridge, given.uplink, given.fabric, metadata) if name is not None]
     if len(set(names)) != len(names):
-        parser.error("--bridge, --uplink and --fabric must be three different names")
+        parser.error("--bridge, --uplink, --fabric and --metadata-port must be different names")
     if (given.fabric_mode == "vxlan") != (given.fabric_ip is not None):
         parser.error("--fabric-ip goes with --fabric-mode vxlan, and that mode needs it")
     if given.fabric_mode != "vlan" and given.fabric is None:
@@ -73,6 +77,7 @@ def parse(arguments: Sequence[str]) -> Options:
         answer_timeout=given.answer_timeout,
         control=given.control or _control(given.ovsdb),
         conntrack_limit=given.conntrack_limit,
+        metadata=metadata,
     )
 
 
@@ -114,6 +119,13 @@ def _parser() -> _Parser:
         metavar="NUMBER",
         help="connections that one instance's port may have at a time (default %(default)s)",
     )
+    add(
+        "--metadata-port",
+        type=_base,
+        metavar="NAME",
+        help="name of the metadata service's port, which the agent makes; a digit follows (default md-BRIDGE)",
+    )
+    add("--no-metadata", action="store_true", help="no metadata service on this host")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
         "--answer-timeout",
@@ -140,6 +152,12 @@ def _interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an interface name (1 to 15 characters, no space, no slash)")
     return text
+
+
+def _base(text: str) -> str:
+    if len(text) > _LONGEST_BASE:
+        raise argparse.ArgumentTypeError(f"{text!r} has more than {_LONGEST_BASE} characters")
+    return _interface(text)
 
 
 def _ipv4(text: str) -> str:

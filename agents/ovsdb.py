@@ -22,6 +22,7 @@ from agents.bridge import (
     CreateBridge,
     DesiredBridge,
     Operation,
+    ReplacePort,
     SetController,
 )
 from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow
@@ -74,6 +75,7 @@ _SCHEMA = {
             type="string",
             options=_MAP,
             ofport=_INTEGER,
+            ofport_request=_INTEGER,
             link_state=_STRING,
             error=_STRING,
             external_ids=_MAP,
@@ -123,9 +125,14 @@ class Ovsdb:
             self._conclude()
         self._note_state()
 
+    @property
+    def ours(self) -> bool:
+        """Is the database known, and is this the agent that cares for the bridge?"""
+        return self._whole() and bool(self._idl.has_lock)
+
     def observe(self) -> Database | None:
         """Return what is in the database now; None while that is not known or another agent cares for the bridge."""
-        if not self._whole() or not self._idl.has_lock:
+        if not self.ours:
             return None
         tables = self._idl.tables
         bridge = None
@@ -212,6 +219,13 @@ class Ovsdb:
                 _write_controller(bridge_row.controller[0], wanted)
             case AddPort(name, kind):
                 self._bridge_in_database().addvalue("ports", self._insert_port(name, kind).uuid)
+            case ReplacePort(old, name, ofport):
+                bridge_row = self._bridge_in_database()
+                bridge_row.verify("ports")
+                kept = [port for port in bridge_row.ports if port.name != old]
+                added = self._insert_port(name, "")
+                added.interfaces[0].ofport_request = [] if ofport is None else [ofport]
+                bridge_row.ports = [*kept, added]
 
     def _create(self, bridge: DesiredBridge, ports: tuple[str, ...]) -> None:
         row = self._transaction.insert(self._idl.tables["Bridge"])
@@ -278,6 +292,7 @@ def _interface_row(row: Any) -> InterfaceRow:
         error=_first(row.error),
         kind=row.type,
         options=frozenset(row.options.items()),
+        ofport_request=_first(row.ofport_request),
     )
 
 

@@ -1,7 +1,7 @@
 """Interface rows of the bridge in, the body of a snapshot out.  Pure.
 
-A port is an *instance* port when it carries an ``iface-id``; *uplink* and *fabric* are known by name.  Whatever else is
-on the bridge is not reported as a port, and so passes nothing; it is named among the problems instead.
+A port is an *instance* port when it carries an ``iface-id``; *uplink*, *fabric* and *metadata* are known by name.
+Whatever else is on the bridge is not reported as a port, and so passes nothing; it is named among the problems instead.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MAX_OFPORT = 0xFEFF
 """Highest number of a real port: OpenFlow 1.0's ``OFPP_MAX`` less one, which ovs-vswitchd keeps to."""
 _LONGEST_ID = 255
+_METADATA = "metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
     """One port as reported to the controller.
 
-    ``role`` is ``instance``, ``uplink`` or ``fabric``.  ``iface_id`` is set for instances only; ``mac`` (lower case,
-    colons) for instances that have a valid one.
+    ``role`` is ``instance``, ``uplink``, ``fabric`` or ``metadata``.  ``iface_id`` is set for instances only; ``mac``
+    (lower case, colons) for instances that have a valid one.
     """
 
     name: str
@@ -75,7 +76,13 @@ class Snapshot:
         }
 
 
-def snapshot(observed: Database, uplink: str | None, fabric: str | None, problems: Iterable[str]) -> Snapshot | None:
+def snapshot(
+    observed: Database,
+    uplink: str | None,
+    fabric: str | None,
+    problems: Iterable[str],
+    metadata: Iterable[str] = (),
+) -> Snapshot | None:
     """Return what to report, ports by name; None while ovs-vswitchd has not set the bridge up.
 
     ``problems`` are put before those found among the ports.
@@ -83,7 +90,8 @@ def snapshot(observed: Database, uplink: str | None, fabric: str | None, problem
     bridge = observed.bridge
     if bridge is None or bridge.datapath_id is None:
         return None
-    roles = {name: role for name, role in ((uplink, "uplink"), (fabric, "fabric")) if name is not None}
+    named = ((uplink, "uplink"), (fabric, "fabric"), *((name, _METADATA) for name in metadata))
+    roles = {name: role for name, role in named if name is not None}
     found: list[str] = []
     ports: list[Port] = []
     for row in sorted(bridge.interfaces, key=lambda row: row.name):
@@ -103,6 +111,8 @@ def snapshot(observed: Database, uplink: str | None, fabric: str | None, problem
 
 def _port(row: InterfaceRow, role: str | None) -> tuple[Port | None, str | None]:
     """Return the port, if it is one, and the problem with it, if there is one."""
+    if role == _METADATA:
+        return _metadata_port(row), None
     if row.ofport is None:  # ovs-vswitchd has not looked at it yet
         return None, None
     if not 0 < row.ofport <= _MAX_OFPORT:
@@ -116,6 +126,17 @@ def _port(row: InterfaceRow, role: str | None) -> tuple[Port | None, str | None]
         return None, f"port {row.name} passes nothing: it needs an external_ids:iface-id and has {fault}"
     mac, problem = _mac(row)
     return Port(row.name, row.ofport, "instance", row.iface_id, mac, link_up), problem
+
+
+def _metadata_port(row: InterfaceRow) -> Port | None:
+    """The port of the metadata service; none while it is not open, for which the service itself has the words.
+
+    One that has just been put in the place of another will have its number.
+    """
+    number = row.ofport_request if row.ofport is None else row.ofport
+    if number is None or not 0 < number <= _MAX_OFPORT:
+        return None
+    return Port(row.name, number, _METADATA, None, None, row.link_state == "up")
 
 
 def _mac(row: InterfaceRow) -> tuple[str | None, str | None]:

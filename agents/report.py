@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agents.ports import Snapshot
 from agents.questions import Questions
@@ -20,8 +20,10 @@ from channel.frames import FrameError, FrameReader, pack
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 64 * 1024
-_LONGEST_ANSWER = 64 * 1024
-"""Longest frame taken from the controller, in bytes: it only sends acknowledgements, pings and short questions."""
+_LONGEST_ANSWER = 256 * 1024
+"""Longest frame taken from the controller, in bytes: it only sends acknowledgements, pings, short questions and an
+instance's metadata."""
+_MOST_UNSENT = 1 << 20
 _ENOUGH_UNSENT = 64 * 1024
 """Bytes waiting to be sent above which pings stay unanswered."""
 
@@ -49,6 +51,15 @@ class Link:
         self._unsent = bytearray()
         self._due = 0.0
         self._complaint: str | None = None
+        self.on_metadata: Callable[[Message], None] = lambda _: None
+        """Hears the controller's answers to :meth:`ask`."""
+
+    def ask(self, message: Message) -> bool:
+        """Send a question, by :meth:`run`; False = there is no connection, or it is choked."""
+        if self._session is None or len(self._unsent) > _MOST_UNSENT:
+            return False
+        self._send([message])
+        return True
 
     def offer(self, latest: Snapshot) -> None:
         """Make ``latest`` the state to be told, now or as soon as there is a connection."""
@@ -147,6 +158,8 @@ class Link:
             self._backoff.reset()
             if message.get("type") == "appctl" and self._questions is not None:
                 self._send(self._questions.ask(message))
+            if message.get("type") == "metadata_reply":
+                self.on_metadata(message)
             if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
                 continue  # it has plenty to read already, and shall not fill our memory with pongs
             self._send(session.receive(message, time.monotonic()))

@@ -32,6 +32,7 @@ class InterfaceRow:
     error: str | None = None
     kind: str = ""
     options: frozenset[tuple[str, str]] = frozenset()
+    ofport_request: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from channel.frames import FrameError, FrameReader, pack
 from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
 from controller.doors import family
+from controller.metadata import MetadataDesk
 
 LOG = logging.getLogger(__name__)
 
@@ -22,15 +23,18 @@ LOG = logging.getLogger(__name__)
 _HELLO_BOUND = 10.0
 _SILENCE = 15.0
 _MAX_AGENTS = 4096
+#: Questions of one host's instances that are being answered at a time.
+_MOST_ANSWERING = 64
 _VERSION = 1
 
 
 class AgentServer:
     """Accepts agents on ``host:port`` and feeds their snapshots to the composer."""
 
-    def __init__(self, composer: Composer, address: str) -> None:
+    def __init__(self, composer: Composer, address: str, desk: MetadataDesk | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._composer = composer
+        self._desk = desk
         self._numbers = count(1)
         # Eventlet would let a second controller share the port, and half of the agents would go to each.
         self._listener = eventlet.listen(
@@ -42,7 +46,7 @@ class AgentServer:
         eventlet.serve(self._listener, self._talk, concurrency=_MAX_AGENTS)
 
     def _talk(self, peer: Any, address: Any) -> None:
-        conversation = _Conversation(self._composer, peer, next(self._numbers))
+        conversation = _Conversation(self._composer, peer, next(self._numbers), self._desk)
         try:
             conversation.run()
         except (FrameError, SnapshotError, Timeout, OSError) as error:
@@ -52,8 +56,10 @@ class AgentServer:
 
 
 class _Conversation:
-    def __init__(self, composer: Composer, peer: Any, number: int) -> None:
+    def __init__(self, composer: Composer, peer: Any, number: int, desk: MetadataDesk | None) -> None:
         self.host: str | None = None
+        self._desk = desk
+        self._answering = 0
         self._composer = composer
         self._peer = peer
         self._number = number
@@ -89,7 +95,10 @@ class _Conversation:
         if self.host is None:
             self._hello(message)
         elif kind == "snapshot":
-            refusal = self._composer.take_snapshot(self.host, read_snapshot(message))
+            ports = read_snapshot(message)
+            if ports.metadata is not None and self._desk is not None:
+                self._desk.prepare()
+            refusal = self._composer.take_snapshot(self.host, ports)
             if refusal:
                 raise SnapshotError(refusal)
             self._send({"type": "ack", "seq": message.get("seq"), **self._asking()})
@@ -97,6 +106,8 @@ class _Conversation:
             self._send({"type": "pong", **self._asking()})
         elif kind == "appctl_reply":
             self._composer.channel.answered(self.host, message)
+        elif kind == "metadata":
+            self._metadata(message)
         elif kind != "pong":
             raise SnapshotError(f"unknown message {kind!r}")
 
@@ -110,6 +121,23 @@ class _Conversation:
         self._composer.agent_connected(host, self._number)
         self._composer.channel.opened(host, self._number, self._send)
         LOG.info("agent of host %s connected", host)
+
+    def _metadata(self, question: Mapping[str, Any]) -> None:
+        """Have a question of an instance answered while the conversation goes on."""
+        if self._desk is None or self._answering >= _MOST_ANSWERING:
+            busy = {"type": "metadata_reply", "id": question.get("id"), "facts": None, "error": "too busy"}
+            self._send(busy)
+            return
+        self._answering += 1
+        eventlet.spawn(self._answer, self._desk, str(self.host), question)
+
+    def _answer(self, desk: MetadataDesk, host: str, question: Mapping[str, Any]) -> None:
+        try:
+            self._send(desk.answer(host, question))
+        except (OSError, FrameError) as error:
+            LOG.debug("agent %s: an answer did not reach it: %s", host, error)
+        finally:
+            self._answering -= 1
 
     def _asking(self) -> dict[str, list[str]]:
         """What the agent shall find out, as part of an answer; nothing when there is nothing."""

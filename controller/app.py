@@ -23,7 +23,9 @@ from controller.agent_server import AgentServer
 from controller.auditor import Auditor
 from controller.composer import Composer
 from controller.dhcp import dhcp_handler, mtus
+from controller.facts import Facts
 from controller.feed_follower import FeedFollower
+from controller.metadata import MetadataDesk
 from controller.openflow import OpenFlowSession
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
@@ -53,7 +55,9 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         )
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
-        self._agents = AgentServer(self._composer, config.controller.agent_listen)
+        self._facts = Facts(config_file)
+        desk = MetadataDesk(lambda: self._composer.index, self._facts)
+        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
@@ -75,6 +79,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._requests.close()
         self._composer.close()
         self._feed.stop()
+        self._facts.stop()
         super().stop()
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]

@@ -31,7 +31,8 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class HostPorts:
-    """The ports of one bridge: ``uplink`` and ``fabric`` are ofports or None, ``interfaces`` maps eni- ids.
+    """The ports of one bridge: ``uplink``, ``fabric`` and ``metadata`` (of the metadata service) are ofports or None,
+    ``interfaces`` maps eni- ids.
 
     ``mode`` says how the fabric tells networks apart: ``vlan``, ``flat`` or ``vxlan``, which needs ``tunnel_ip``, the
     address of this host that its peers send to.  ``gateways`` are MACs of gateways of the public network by address.
@@ -46,6 +47,7 @@ class HostPorts:
     mode: str = "vlan"
     tunnel_ip: int | None = None
     gateways: Mapping[str, int] = field(default_factory=dict)
+    metadata: int | None = None
 
 
 MODES = ("vlan", "vxlan", "flat")
@@ -65,7 +67,7 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
     for port in ports:
         name, ofport = _port(port)
         role, interface = port.get("role"), port.get("iface_id")
-        if role in ("uplink", "fabric"):
+        if role in ("uplink", "fabric", "metadata"):
             special[role] = ofport
         elif isinstance(interface, str) and interface:
             if interface in interfaces:
@@ -78,7 +80,18 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
                 problems.append(f"port {name} ({interface}) has no valid attached-mac and is left dark")
     mode, tunnel_ip = _fabric(message)
     uplink, fabric = special.get("uplink"), special.get("fabric")
-    return HostPorts(dpid, bridge, uplink, fabric, interfaces, tuple(problems), mode, tunnel_ip, _gateways(message))
+    return HostPorts(
+        dpid,
+        bridge,
+        uplink,
+        fabric,
+        interfaces,
+        tuple(problems),
+        mode,
+        tunnel_ip,
+        _gateways(message),
+        special.get("metadata"),
+    )
 
 
 def _gateways(message: Mapping[str, Any]) -> dict[str, int]:

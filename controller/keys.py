@@ -95,6 +95,18 @@ class ElasticKey:
     public_ip: str
 
 
+@dataclass(frozen=True, slots=True)
+class MetadataKey:
+    """The way to and from the host's metadata service."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataClientKey:
+    """The way back from the metadata service to a local port, by network interface."""
+
+    interface: str
+
+
 Key = (
     BridgeKey
     | Ipv6Key
@@ -108,4 +120,6 @@ Key = (
     | PrefixKey
     | EntryKey
     | ElasticKey
+    | MetadataKey
+    | MetadataClientKey
 )

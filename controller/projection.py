@@ -15,6 +15,8 @@ from controller.keys import (
     Ipv6Key,
     Key,
     MemberKey,
+    MetadataClientKey,
+    MetadataKey,
     NeighbourKey,
     NetworkKey,
     PeerKey,
@@ -35,6 +37,8 @@ from flowrules.intent import (
     Ipv6Bridge,
     Local,
     Member,
+    Metadata,
+    MetadataClient,
     Neighbour,
     Network,
     Peer,
@@ -232,6 +236,19 @@ def _elastic(index: Index, host: str, key: ElasticKey) -> Intent | None:
     )
 
 
+def _metadata(index: Index, host: str, _key: MetadataKey) -> Intent | None:
+    port = index.hosts[host].metadata
+    return Metadata(port) if port is not None else None
+
+
+def _metadata_client(index: Index, host: str, key: MetadataClientKey) -> Intent | None:
+    record, place = index.interfaces.get(key.interface), index.places.get(key.interface)
+    if record is None or place is None or place.host != host or index.hosts[host].metadata is None:
+        return None
+    first = next((address for address in record.addresses if version_of(address) == 4), None)
+    return MetadataClient(place.ofport, mac_to_int(record.mac), ipv4_to_int(first)) if first is not None else None
+
+
 _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     BridgeKey: _bridge,
     Ipv6Key: _ipv6,
@@ -245,4 +262,6 @@ _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     PrefixKey: _prefix,
     EntryKey: _entry,
     ElasticKey: _elastic,
+    MetadataKey: _metadata,
+    MetadataClientKey: _metadata_client,
 }

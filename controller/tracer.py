@@ -141,6 +141,9 @@ class _Walk:
             self.allowed = True
             seen = f"it sees {frame.ip_src} as the client"
             self.reason = f"{self._port_words(host, output)} on {host} gets it; {seen}"
+        elif output == ports.metadata:
+            self.allowed = True
+            self.reason = f"the metadata service of {host} gets it"
         else:
             self.reason = f"{host} sends it to port {output}, where nobody is plugged in"
 
@@ -332,6 +335,8 @@ class _Walk:
             return f"uplink (port {ofport})"
         if ofport == ports.fabric:
             return f"fabric (port {ofport})"
+        if ofport == ports.metadata:
+            return f"metadata service (port {ofport})"
         for interface, binding in ports.interfaces.items():
             if binding.ofport == ofport:
                 return interface_words(self.composer.index, interface)

@@ -14,6 +14,8 @@ from controller.keys import (
     GroupKey,
     Key,
     MemberKey,
+    MetadataClientKey,
+    MetadataKey,
     NeighbourKey,
     NetworkKey,
     PortKey,
@@ -94,4 +96,6 @@ _KEYS: dict[type, Callable[[Index, Any], str]] = {
     PrefixKey: lambda index, key: f"{key.cidr} as {'source' if key.direction.value == 'ingress' else 'destination'}",
     EntryKey: lambda index, key: f"{key.cidr} as an entry of {key.prefix_list}",
     ElasticKey: lambda index, key: f"elastic IP {key.public_ip}",
+    MetadataKey: lambda index, key: "the metadata service",
+    MetadataClientKey: lambda index, key: f"the metadata of {interface_words(index, key.interface)}",
 }

@@ -22,6 +22,8 @@ from controller.keys import (
     Ipv6Key,
     Key,
     MemberKey,
+    MetadataClientKey,
+    MetadataKey,
     NeighbourKey,
     NetworkKey,
     PeerKey,
@@ -107,6 +109,7 @@ class World:
         index = self.index
         yield BridgeKey()
         yield Ipv6Key()
+        yield MetadataKey()
         yield from (PeerKey(other) for other in index.hosts if other != host)
         for vpc in [vpc for vpc, hosts in index.vpc_hosts.items() if hosts[host]]:
             yield from self._vpc_keys(vpc)
@@ -146,6 +149,7 @@ class World:
 
     def _port_keys(self, interface: str) -> Iterator[Key]:
         yield PortKey(interface)
+        yield MetadataClientKey(interface)
         for public_ip in self.index.addresses_of[interface]:
             yield ElasticKey(public_ip)
 
@@ -358,7 +362,7 @@ def _audience(present: Counter[str], was: dict[str, bool]) -> set[str]:
 
 def _wiring(ports: HostPorts) -> tuple[object, ...]:
     """What the ways to and from a host depend on."""
-    return ports.uplink, ports.fabric, ports.mode, ports.tunnel_ip
+    return ports.uplink, ports.fabric, ports.mode, ports.tunnel_ip, ports.metadata
 
 
 def _name(record: PrefixListRecord) -> tuple[int, int]:

@@ -27,6 +27,7 @@ __all__ = [
     "Hypervisor",
     "Image",
     "InstanceType",
+    "MetadataConfig",
     "load",
     "parse",
 ]
@@ -37,6 +38,8 @@ REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
 TLS = ("off", "self-signed")
 """What the API may do about encryption without a certificate of the operator's."""
+METADATA_TOKENS = ("optional", "required")
+"""Whether an instance needs a session token to ask for its metadata."""
 ENVIRONMENT = "SLUICE_CONFIG"
 """Environment variable that names the file when no ``--config`` does."""
 SYSTEM_FILE = Path("/etc/sluice/sluice.toml")
@@ -103,6 +106,17 @@ class DhcpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataConfig:
+    """``[metadata]``: what holds for instances whose launch does not say otherwise.
+
+    ``tokens`` is "optional" or "required" (IMDSv2 alone), ``hop_limit`` how many hops a token may travel (1 to 64).
+    """
+
+    tokens: str = "optional"
+    hop_limit: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Hypervisor:
     """``[[hypervisor]]``: a host for instances; ``options`` are the compute backend's own."""
 
@@ -154,6 +168,7 @@ class Config:
     instance_types: tuple[InstanceType, ...]
     ipv6: bool = False
     fabric: str = "vlan"
+    metadata: MetadataConfig = MetadataConfig()
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -247,6 +262,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         instance_types=tuple(_instance_type(entry) for entry in top.entries("instance_type", "name")) or _TYPES,
         ipv6=top.boolean("ipv6", default=False),
         fabric=_fabric(top),
+        metadata=_metadata(top.table("metadata")),
     )
     top.finish()
     return config
@@ -338,6 +354,16 @@ def _dhcp(table: Table, region: str) -> DhcpConfig:
         raise table.error("domain", f"{dhcp.domain!r} is no domain name", 'write one such as "cloud.example"')
     table.finish()
     return dhcp
+
+
+def _metadata(table: Table) -> MetadataConfig:
+    metadata = MetadataConfig(
+        tokens=table.text("tokens", "optional"), hop_limit=table.integer("hop_limit", 1, least=1, most=64)
+    )
+    if metadata.tokens not in METADATA_TOKENS:
+        raise table.error("tokens", f"{metadata.tokens!r} is no way to treat them", 'write "optional" or "required"')
+    table.finish()
+    return metadata
 
 
 def _hypervisor(table: Table, region: str) -> Hypervisor:

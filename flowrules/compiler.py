@@ -8,6 +8,7 @@ from typing import Any
 
 from flowrules.compile_group import compile_group, compile_member
 from flowrules.compile_host import compile_bridge, compile_gateway, compile_ipv6_bridge, compile_network, compile_peer
+from flowrules.compile_metadata import compile_metadata, compile_metadata_client
 from flowrules.compile_port import compile_elastic_ip, compile_neighbour, compile_port
 from flowrules.flow import Flow
 from flowrules.intent import (
@@ -18,6 +19,8 @@ from flowrules.intent import (
     Intent,
     Ipv6Bridge,
     Member,
+    Metadata,
+    MetadataClient,
     Neighbour,
     Network,
     Peer,
@@ -37,6 +40,8 @@ _COMPILERS: dict[type, Callable[[Any], Fragment]] = {
     Group: compile_group,
     Member: compile_member,
     ElasticIp: compile_elastic_ip,
+    Metadata: compile_metadata,
+    MetadataClient: compile_metadata_client,
 }
 
 

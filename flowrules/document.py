@@ -19,6 +19,8 @@ from flowrules.intent import (
     Intent,
     Local,
     Member,
+    Metadata,
+    MetadataClient,
     Neighbour,
     Network,
     Port,
@@ -74,6 +76,8 @@ def example() -> tuple[Intent, ...]:
             vpc=1,
             gateway_mac=mac_to_int("02:00:5e:00:53:01"),
         ),
+        Metadata(port=4),
+        MetadataClient(ofport=3, mac=web, address=private),
     )
 
 

@@ -221,4 +221,33 @@ class ElasticIp:
     gateway_mac: int
 
 
-Intent = Bridge | Ipv6Bridge | Peer | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The port of this host's metadata service."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataClient:
+    """A local port that may ask the metadata service; ``address`` is its first IPv4 address, the one it asks from."""
+
+    ofport: int
+    mac: int
+    address: int
+
+
+Intent = (
+    Bridge
+    | Ipv6Bridge
+    | Peer
+    | Port
+    | Neighbour
+    | Network
+    | Gateway
+    | Group
+    | Member
+    | ElasticIp
+    | Metadata
+    | MetadataClient
+)

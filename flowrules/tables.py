@@ -39,6 +39,8 @@ ARP = 12
 ND = 13
 EGRESS_TRACK = 15
 DHCP = 16
+METADATA = 17
+METADATA_BACK = 18
 EGRESS_STATE = 20
 EGRESS_GROUPS = 21
 EGRESS_RULES = 22
@@ -79,6 +81,7 @@ TABLES: dict[int, Table] = {
             EXTERNAL_IN,
             FABRIC_IN,
             SPOOF,
+            METADATA_BACK,
         ),
         _table(
             EXTERNAL_IN,
@@ -143,10 +146,11 @@ TABLES: dict[int, Table] = {
         _table(
             EGRESS_TRACK,
             "EGRESS_TRACK",
-            "Looks the connection up in the zone of the source port.  DHCP to everyone or to a gateway needs no rule "
-            "and ends here.",
-            (f.METADATA, f.ETH_TYPE, f.IPV4_DST, *_CLIENT),
+            "Looks the connection up in the zone of the source port.  DHCP to everyone or to a gateway and the way to "
+            "the metadata service need no rule and leave here.",
+            (f.METADATA, f.ETH_TYPE, f.IPV4_DST, *_CLIENT, f.TCP_DST),
             DHCP,
+            METADATA,
             EGRESS_STATE,
         ),
         _table(
@@ -154,6 +158,19 @@ TABLES: dict[int, Table] = {
             "DHCP",
             "The share of one source port, then before the controller, which answers out of that port.",
             (f.REG0,),
+        ),
+        _table(
+            METADATA,
+            "METADATA",
+            "To the host's metadata service, with a source that names the instance's port (and a byte of its MAC).",
+            (f.ETH_TYPE,),
+        ),
+        _table(
+            METADATA_BACK,
+            "METADATA_BACK",
+            "An answer of the metadata service goes to the port that its destination names; all else from there ends "
+            "here.",
+            (f.ETH_TYPE, f.IP_PROTO, f.IPV4_SRC, f.IPV4_DST, f.TCP_SRC),
         ),
         _table(
             EGRESS_STATE,

@@ -61,7 +61,11 @@ class Vantage:
 
     def watch(self, module: str, *arguments: str) -> Conversation:
         """Run one of this package's programs there until closed; every line it prints counts as an echo."""
-        return Conversation(self._within((sys.executable, "-m", module, *arguments)))
+        return self.converse_with(sys.executable, "-m", module, *arguments)
+
+    def converse_with(self, *command: str) -> Conversation:
+        """Run any command there until closed; every line it prints counts as an echo."""
+        return Conversation(self._within(command))
 
     def _within(self, command: Sequence[str]) -> tuple[str, ...]:
         return ("nsenter", f"--net={_NAMED / self.namespace}", "--", *command)

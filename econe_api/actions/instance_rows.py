@@ -1,4 +1,4 @@
-"""Instances with their interfaces, groups and addresses: loaded in six statements, shown in the API's shape."""
+"""Instances with their interfaces, groups and addresses: loaded in seven statements, shown in the API's shape."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select
 
-from econe_api.actions import identifiers, ipv6, tag_rows
+from econe_api.actions import identifiers, ipv6, metadata_options, tag_rows
 from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
+from econe_api.store.metadata_tables import MetadataOptions, load_options
 from econe_api.store.schema import addresses, groups, instances, interface_groups, interfaces
 from econe_api.store.transaction import Transaction
 
@@ -74,6 +75,8 @@ class InstanceView:
             return ""
         return f"ip-{self.interfaces[0].row.private_ip.replace('.', '-')}.{self.domain}"
 
+    metadata: MetadataOptions
+
 
 def visible(txn: Transaction) -> ColumnElement[bool]:
     """The caller's instances, ended ones for an hour more."""
@@ -131,7 +134,9 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
         view = InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id), six.get(row.id, ()))
         views[row.instance].append(view)
     tags = tag_rows.load(txn, "instance", [row.id for row in rows])
-    return [InstanceView(row, tuple(views[row.id]), tags[row.id], txn.config.dhcp.domain) for row in rows]
+    options = load_options(txn.connection, txn.config, [row.id for row in rows])
+    domain = txn.config.dhcp.domain
+    return [InstanceView(row, tuple(views[row.id]), tags[row.id], domain, options[row.id]) for row in rows]
 
 
 def state(name: str) -> dict[str, Any]:
@@ -167,6 +172,7 @@ def instance(view: InstanceView) -> dict[str, Any]:
         "Tags": tag_rows.shape(view.tags),
         "NetworkInterfaces": [_interface(interface, row) for interface in view.interfaces],
         "SecurityGroups": [],
+        "MetadataOptions": metadata_options.shape(view.metadata),
     }
     optional = {"KeyName": row.key_name, "ClientToken": row.client_token}
     if row.reason_code:

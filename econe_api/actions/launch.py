@@ -17,6 +17,7 @@ from econe_api.actions import (
     ipv6,
     key_pairs,
     launch_request,
+    metadata_options,
     networks,
     placement,
     tag_rows,
@@ -253,6 +254,7 @@ def _insert(txn: Transaction, request: LaunchRequest, plan: _Plan, chosen: Seque
         txn.connection.execute(insert(ipv6_addresses), ipv6_rows)
     members = [{"interface": row["id"], "group": group} for row in new_interfaces for group in chosen]
     txn.connection.execute(insert(interface_groups), members)
+    metadata_options.change(txn, [row["id"] for row in new_instances], request.metadata)
     for kind, rows in (("instance", new_instances), ("network-interface", new_interfaces)):
         tag_rows.write(txn, kind, [row["id"] for row in rows], request.tags.get(kind, {}))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, ipv6, launch_options, tag_rows
+from econe_api.actions import identifiers, ipv6, launch_options, metadata_options, tag_rows
 from econe_api.actions.ipv6 import Ipv6Request
 from econe_api.actions.launch_options import LaunchOptions
 from econe_api.actions.parameters import given, ipv4, refuse_unsupported, require
@@ -39,6 +39,7 @@ _SUPPORTED = frozenset(
         "NetworkInterfaces",
         "ClientToken",
         "TagSpecifications",
+        "MetadataOptions",
     }
 )
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Ipv6AddressCount": (0,)}
@@ -75,6 +76,7 @@ class LaunchRequest:
     tags: Mapping[str, tag_rows.Tags]
     ipv6: Ipv6Request
     options: LaunchOptions
+    metadata: Mapping[str, Any]
 
 
 def parse(params: Params, config: Config) -> LaunchRequest:
@@ -111,6 +113,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         fingerprint=fingerprint(params),
         tags=tag_rows.specified(params, "instance", "network-interface"),
         ipv6=ipv6.parse(network, most),
+        metadata=metadata_options.read(params.get("MetadataOptions") or {}),
     )
 
 

@@ -269,13 +269,17 @@ StartAgent = Callable[..., Agent]
 
 @pytest.fixture
 def start_agent(tmp_path: Path, ovs: Switch, listener: Listener) -> Iterator[StartAgent]:
-    """Return a function that starts an agent for ``ovs`` reporting to ``listener``; more arguments override."""
+    """Return a function that starts an agent for ``ovs`` reporting to ``listener``; more arguments override.
+
+    It runs beside the switch's namespace, not in it, so it can make no port there: the lab tests the metadata service.
+    """
     started: list[Agent] = []
 
     def start(*extra: str) -> Agent:
         arguments = [
             *("--host", "h1", "--bridge", "br-int", "--ovsdb", ovs.remote, "--datapath-type", "netdev"),
             *("--controller", "tcp:127.0.0.1:6653", "--report", f"127.0.0.1:{listener.port}"),
+            "--no-metadata",
         ]
         started.append(Agent([*arguments, *extra], tmp_path / f"agent{len(started)}.log"))
         return started[-1]

@@ -7,7 +7,17 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.bridge import TUNNEL, TUNNEL_OPTIONS, AddPort, CreateBridge, DesiredBridge, Operation, SetController, plan
+from agents.bridge import (
+    TUNNEL,
+    TUNNEL_OPTIONS,
+    AddPort,
+    CreateBridge,
+    DesiredBridge,
+    Operation,
+    ReplacePort,
+    SetController,
+    plan,
+)
 from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow
 
 DPIDS = st.sampled_from([None, "00000000000000a1", "00000000000000b2"])
@@ -189,3 +199,13 @@ def test_a_fabric_port_of_the_wrong_kind_is_named() -> None:
     ):
         (problem,) = plan(desired, live(interfaces=(present,))).problems
         assert problem.endswith(": ovs-vsctl del-port br-int vxlan0")
+
+
+def test_the_metadata_port_takes_the_place_and_number_of_the_one_before() -> None:
+    desired = DesiredBridge("br-int", "tcp:10.0.0.1:6653", metadata="md1", retired="md0")
+    bridge = BridgeRow("br-int", fail_mode="secure", controllers=(desired.controller_row,), ports=frozenset({"md0"}))
+    for number, asked in ((7, 7), (-1, None), (None, None)):
+        live = replace(bridge, interfaces=(InterfaceRow("md0", number),))
+        assert plan(desired, Database(live)).operations == (ReplacePort("md0", "md1", asked),)
+    assert plan(desired, Database(replace(bridge, ports=frozenset()))).operations == (AddPort("md1"),)
+    assert plan(desired, Database(replace(bridge, ports=frozenset({"md1"})))).operations == ()

@@ -127,7 +127,7 @@ def test_a_controller_that_talks_nonsense_is_left_and_tried_again(
     agent.wait_log("acknowledged snapshot '99'")
     wait(lambda: len(listener.connections) == 2, "a new connection")
     listener.wait_ports()
-    listener.send({"type": "x" * 70_000})
+    listener.send({"type": "x" * 300_000})
     agent.wait_log("over the limit")
     wait(lambda: len(listener.connections) == 3, "a new connection")
     listener.wait_ports()

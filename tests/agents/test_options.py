@@ -40,8 +40,9 @@ def test_everything_given() -> None:
         ([*NEEDED, "--host", ""], "host name"),
         ([*NEEDED, "--bridge", "a-very-long-bridge-name"], "interface name"),
         ([*NEEDED, "--bridge", "a/b"], "interface name"),
-        ([*NEEDED, "--uplink", "eth1", "--fabric", "eth1"], "three different names"),
-        ([*NEEDED, "--uplink", "br-int"], "three different names"),
+        ([*NEEDED, "--uplink", "eth1", "--fabric", "eth1"], "different names"),
+        ([*NEEDED, "--uplink", "br-int"], "different names"),
+        ([*NEEDED, "--metadata-port", "fifteen-letters"], "more than 14 characters"),
         ([*NEEDED, "--fabric", "vxlan0", "--fabric-mode", "vxlan"], "--fabric-ip"),
         ([*NEEDED, "--fabric", "eth2", "--fabric-ip", "10.0.0.1"], "--fabric-mode vxlan"),
         ([*NEEDED, "--fabric-mode", "vxlan", "--fabric-ip", "10.0.0.1"], "--fabric"),
@@ -76,3 +77,10 @@ def test_a_bad_argument_is_one_line_and_status_1(
     assert output.out == ""
     assert output.err.count("\n") == 1
     assert cause in output.err
+
+
+def test_the_port_of_the_metadata_service() -> None:
+    assert parse(NEEDED).metadata == "md-br-int"
+    assert parse([*NEEDED, "--bridge", "br-of-15-letter"]).metadata == "md-br-of-15-le"
+    assert parse([*NEEDED, "--metadata-port", "imds"]).metadata == "imds"
+    assert parse([*NEEDED, "--no-metadata"]).metadata is None

@@ -122,3 +122,17 @@ def test_the_message_is_as_documented() -> None:
         "fabric_ip": None,
         "gateways": {},
     }
+
+
+def test_the_port_of_the_metadata_service() -> None:
+    """It is reported by the number that it has or will have, and says nothing while it is not open."""
+    for row, number in (
+        (InterfaceRow("md1", 5), 5),
+        (InterfaceRow("md1", None, ofport_request=6), 6),
+        (InterfaceRow("md1", -1, ofport_request=6, error="no such device"), None),
+        (InterfaceRow("md1", None), None),
+    ):
+        got = snapshot(seen([row]), None, None, [], ("md0", "md1"))
+        assert got is not None
+        assert [(port.role, port.ofport) for port in got.ports] == ([("metadata", number)] if number else [])
+        assert got.problems == ()

@@ -45,6 +45,18 @@ def _until_said(running, wait_until, *words):
     return wait_until(lambda: [line for line in running.lines(words[0]) if all(word in line for word in words)])
 
 
+def test_a_question_about_nobody_is_answered(running, host):
+    name, dpid = host
+    with running.agent() as agent:
+        agent.hello(name)
+        agent.snapshot(dpid)
+        assert agent.receive() == {"type": "ack", "seq": 1}
+        for ofport in (9, "9", None):
+            agent.send({"type": "metadata", "id": 5, "ofport": ofport, "mac": 1})
+            error = f"nobody that the store knows is at port {ofport!r}"
+            assert agent.receive() == {"type": "metadata_reply", "id": 5, "facts": None, "error": error}
+
+
 def test_hello_snapshot_ping(running, host, wait_until):
     name, dpid = host
     with running.agent() as agent:

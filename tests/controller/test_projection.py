@@ -12,6 +12,8 @@ from controller.keys import (
     GatewayKey,
     GroupKey,
     MemberKey,
+    MetadataClientKey,
+    MetadataKey,
     NeighbourKey,
     NetworkKey,
     PortKey,
@@ -42,6 +44,8 @@ from flowrules.intent import (
     GroupMembers,
     Local,
     Member,
+    Metadata,
+    MetadataClient,
     Neighbour,
     Network,
     Port,
@@ -122,6 +126,20 @@ def test_what_a_host_with_a_port_knows(world):
     assert {key: seen(world, "hv1", key) for key in expected} == expected
     assert {key for key in world.keys("hv1") if seen(world, "hv1", key) is not None} == set(expected)
     assert web not in {getattr(intent, "remote", None) for intent in expected.values()}
+
+
+def test_the_metadata_service_and_who_may_ask_it(world):
+    host, client = MetadataKey(), MetadataClientKey("eni-0")
+    assert (seen(world, "hv1", host), seen(world, "hv1", client)) == (None, None)
+    wired = HostPorts(1, "br-int", 1, 2, {"eni-0": Binding(10, MACS[0])}, metadata=4)
+    assert {host, client} <= world.bind("hv1", wired)["hv1"]
+    assert seen(world, "hv1", host) == Metadata(4)
+    assert seen(world, "hv1", client) == MetadataClient(10, MACS[0], IPS[0])
+    assert seen(world, "hv1", MetadataClientKey("eni-1")) is None
+    assert {host, client} <= set(world.keys("hv1"))
+    dark = replace(INTERFACES[0], addresses=("fd00::4",))
+    change(world, Kind.INTERFACE, "eni-0", dark)
+    assert seen(world, "hv1", client) is None
 
 
 def test_what_others_need_not_know(world):

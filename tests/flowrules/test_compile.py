@@ -16,6 +16,8 @@ from flowrules.intent import (
     GroupMembers,
     Local,
     Member,
+    Metadata,
+    MetadataClient,
     Neighbour,
     Network,
     Port,
@@ -211,6 +213,23 @@ GOLDEN = (
         ELASTIC_OUT 10 ip,reg0=0xa,nw_src=10.0.1.10: ct_clear dec_ttl ip_src=203.0.113.9 \
         eth_src=02:e1:cb:00:71:09 eth_dst=02:00:00:00:00:fe REPLACED=0xa00010a ICMP_OUT
         HAIRPIN 10 ip,nw_dst=203.0.113.9: eth_dst=02:e1:cb:00:71:09 EXTERNAL_IN
+        """,
+    ),
+    (
+        Metadata(port=4),
+        """
+        CLASSIFY 100 in_port=4,vlan_tci=0x0000/0x1fff: METADATA_BACK
+        ARP 100 arp,arp_tpa=169.254.169.254,arp_op=1: is-at(169.254.169.254,02:5c:e0:00:00:01)
+        EGRESS_TRACK 10 tcp,nw_dst=169.254.169.254,tp_dst=80: METADATA
+        METADATA 10 ip: ip_src=10.0.0.0 move:NXM_OF_ETH_SRC[0..7]->NXM_OF_IP_SRC[16..23] \
+        move:SOURCE_ZONE->NXM_OF_IP_SRC[0..15] eth_src=02:5c:e0:00:00:01 eth_dst=02:5c:e0:00:00:02 output:4
+        """,
+    ),
+    (
+        MetadataClient(0x1234, VM, VM_IP),
+        """
+        METADATA_BACK 10 tcp,nw_src=169.254.169.254,nw_dst=10.10.18.52,tp_src=80: ip_dst=10.0.1.10 \
+        eth_src=02:5c:e0:00:00:01 eth_dst=02:00:00:00:00:0a output:4660
         """,
     ),
 )
