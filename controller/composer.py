@@ -47,12 +47,16 @@ class Composer:
         grace: float = 10.0,
         revocation: Revocation = Revocation.CUT,
         handlers: Mapping[int, Handler] = HANDLERS,
+        allowed_destinations: Iterable[str] = (),
+        denied_destinations: Iterable[str] = (),
     ) -> None:
         self.handlers = handlers
         self._expected = frozenset(expected)
         self._started = False
         self.world = World()
         self.world.index.revocation = revocation
+        self.world.index.allowed_destinations = tuple(allowed_destinations)
+        self.world.index.denied_destinations = tuple(denied_destinations)
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
         self.loaded = False  # has the store been read?

@@ -16,7 +16,7 @@ from controller.agent_channel import AskError
 from controller.bindings import HostPorts
 from controller.composer import Composer
 from controller.keys import Key
-from controller.reasons import Allowing, Journey, Service, allowing, denial, inside
+from controller.reasons import Allowing, Journey, Service, allowing, denial, ending, inside
 from controller.trace_ends import End, TraceError, read_destination, read_service, read_source
 from controller.trace_text import IN_PORT, Reading, Step, read_trace
 from controller.words import group_words, interface_words, key_words, rule_words
@@ -124,7 +124,7 @@ class _Walk:
         self.rules += [(host, one) for one in allowing(self.composer.index, reading.steps, owners, self.service)]
         self._foreign(host, reading)
         if not reading.outputs:
-            self._end(host, reading.steps[-1] if reading.steps else None, self._leaving(reading, frame))
+            self._end(host, ending(reading.steps), self._leaving(reading, frame))
             return
         output = ofport if reading.outputs[0] == IN_PORT else reading.outputs[0]
         hop["left"] = self._port_words(host, output)
@@ -212,7 +212,7 @@ class _Walk:
         reading = self._ask(host, ofport, request)
         if reading.outputs and reading.outputs[0] in (IN_PORT, ofport):
             return reading.field("arp_sha"), None
-        return None, reading.steps[-1] if reading.steps else None
+        return None, ending(reading.steps)
 
     def _who_has(self, public_ip: str) -> list[tuple[str, str]]:
         composer, index = self.composer, self.composer.index

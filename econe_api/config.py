@@ -53,13 +53,16 @@ class ControllerConfig:
     """``[controller]``: the unix ``socket`` it answers on and HOST:PORT where agents report.
 
     ``revoked_connections`` says what becomes of a connection whose rule has gone: ``cut`` or ``keep``;
-    ``audit_interval`` seconds lie between two audits, 0 = none.
+    ``audit_interval`` seconds lie between two audits, 0 = none.  ``allowed_destinations`` and ``denied_destinations``
+    are IPv4 networks that instances may reach by their elastic IPs, or may not, besides what is so by default.
     """
 
     socket: Path
     agent_listen: str
     revoked_connections: str
     audit_interval: float = 60.0
+    allowed_destinations: tuple[str, ...] = ()
+    denied_destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,12 @@ def _controller(table: Table, state: Path) -> ControllerConfig:
         agent_listen=table.endpoint("agent_listen", "127.0.0.1:6654"),
         revoked_connections=revoked,
         audit_interval=table.seconds("audit_interval", 60.0),
+        allowed_destinations=table.networks("allowed_destinations"),
+        denied_destinations=table.networks("denied_destinations"),
     )
+    for network in controller.allowed_destinations:
+        if network in controller.denied_destinations:
+            raise table.error("allowed_destinations", f"{network!r} is denied as well", "leave it out of one of them")
     table.finish()
     return controller
 

@@ -213,4 +213,15 @@ class ElasticIp:
     gateway_mac: int
 
 
-Intent = Bridge | Ipv6Bridge | Peer | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Which IPv4 destinations outside a VPC the operator has opened and closed, besides what is closed to everyone.
+
+    ``closed`` wins over ``open`` unless that names the very same address, as a prefix of 32 bits.
+    """
+
+    open: frozenset[Prefix]
+    closed: frozenset[Prefix]
+
+
+Intent = Bridge | Destinations | Ipv6Bridge | Peer | Port | Neighbour | Network | Gateway | Group | Member | ElasticIp

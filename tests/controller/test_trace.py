@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.bindings import HostPorts
 from controller.index import Index
 from controller.keys import GroupKey, MemberKey
-from controller.reasons import Journey, Service, allowing, covers, denial
+from controller.reasons import Journey, Service, allowing, covers, denial, ending
 from controller.trace_ends import TraceError, read_destination, read_service, read_source
 from controller.trace_text import IN_PORT, Step, read_trace
 from controller.world import World
@@ -156,6 +157,25 @@ def test_every_reason_names_what_it_is_about(index):
         assert denial(index, Step(table, "", None, 0, ()), journey)
     assert "does not use" in denial(index, Step(99, "", None, 0, ()), journey)
     assert denial(index, None, journey)
+
+
+def test_a_closed_destination_is_blamed_on_what_it_is(index):
+    closed, act = Step(tables.DESTINATIONS, "", 10, 7, ("resubmit(,23)",)), Step(tables.EGRESS_ACT, "", 1, 9, ("drop",))
+    ruled = Step(tables.EGRESS_GROUPS, "", 10, 8, ())
+    assert ending([closed, act]) is closed
+    assert ending([closed, ruled, act]) is act
+    assert ending([]) is None
+    index.hosts["hv1"] = HostPorts(1, "br-int", tunnel_ip=0x0A_FE_00_0B)
+    index.denied_destinations = ("198.51.100.0/24",)
+    for address, words in [
+        ("203.0.113.1", "203.0.113.1 is the gateway of pool public, and"),
+        ("10.254.0.11", "10.254.0.11 is where host hv1 takes tunnel packets"),
+        ("198.51.100.7", "198.51.100.7 is in 198.51.100.0/24 of denied_destinations"),
+        ("192.168.1.1", "192.168.1.1 is in a private or special range outside the VPC"),
+    ]:
+        said = denial(index, closed, Journey(Service(6, 22), "10.0.1.10", address, "eni-0", None))
+        assert said.startswith(words)
+        assert (f"{address}/32 among allowed_destinations" in said) is ("special range" not in words)
 
 
 def test_the_surprise_of_a_group_behind_an_elastic_ip_is_explained(index):
