@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from controller.index import Index, remote_of
 from controller.keys import GroupKey, Key, MemberKey, PrefixKey
@@ -14,7 +14,7 @@ from econe_api.store.records import InterfaceRecord, RuleRecord
 from flowrules import tables as t
 from flowrules.addresses import ipv4_to_text
 
-_ANYONE = ("0.0.0.0/0",)
+_ANYONE = {4: "0.0.0.0/0", 6: "::/0"}
 _ICMP = (1, 58)
 _VERDICT = "load:0x1->NXM_NX_REG5[0]"
 _SHOWN = 4
@@ -68,15 +68,17 @@ def covers(rule: RuleRecord, service: Service) -> bool:
     return first <= service.port <= last
 
 
-def allowing(index: Index, steps: Sequence[Step], owners: Mapping[int, Key], service: Service) -> Iterator[Allowing]:
-    """The rules behind the flows that said yes, in the order in which they were hit."""
+def allowing(
+    index: Index, steps: Sequence[Step], owners: Mapping[int, Key], service: Service, version: int = 4
+) -> Iterator[Allowing]:
+    """The rules behind the flows that said yes to a packet of that IP version, in the order in which they were hit."""
     group: GroupKey | None = None
     for step in steps:
         owner = owners.get(step.cookie)
         remotes: tuple[str, ...] = ()
         if isinstance(owner, GroupKey):
             group = owner
-            remotes = _ANYONE if _VERDICT in step.actions else ()
+            remotes = (_ANYONE[version],) if _VERDICT in step.actions else ()
         elif isinstance(owner, MemberKey):
             remotes = (owner.group,)
         elif isinstance(owner, PrefixKey):
@@ -223,8 +225,5 @@ _DENIALS = {
 
 
 def inside(cidr: str, address: str) -> bool:
-    """Is the address within the prefix?  Addresses of another family are not."""
-    try:
-        return IPv4Address(address) in IPv4Network(cidr)
-    except ValueError:
-        return False
+    """Is the address within the prefix?  One of another IP version is not."""
+    return ip_address(address) in ip_network(cidr)

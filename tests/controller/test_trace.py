@@ -8,7 +8,7 @@ from controller.bindings import HostPorts
 from controller.index import Index
 from controller.keys import GroupKey, MemberKey
 from controller.reasons import Journey, Service, allowing, covers, denial, ending
-from controller.trace_ends import TraceError, read_destination, read_service, read_source
+from controller.trace_ends import TraceError, read_destination, read_service, read_source, read_version
 from controller.trace_text import IN_PORT, Step, read_trace
 from controller.world import World
 from econe_api.store.records import (
@@ -159,6 +159,51 @@ def test_every_reason_names_what_it_is_about(index):
     assert denial(index, None, journey)
 
 
+NATIVE_TUNNEL = """\
+Flow: tcp,in_port=3
+
+bridge("br-int")
+----------------
+ 0. in_port=3, priority 100, cookie 0x51ce000000000001
+    set_field:0x1->tun_id
+    set_field:10.254.0.12->tun_dst
+    output:2
+     -> output to native tunnel
+     -> tunneling to 10.254.0.12 via br-phy
+
+bridge("br-phy")
+----------------
+ 0. priority 0
+    output:1
+
+Final flow: tcp,in_port=3
+Megaflow: tcp,in_port=3
+Datapath actions: 2
+"""
+
+
+def test_the_bridge_that_carries_tunnels_is_not_the_one_asked_about():
+    found = read_trace(NATIVE_TUNNEL)
+    assert [step.table for step in found.steps] == [0]
+    assert found.steps[0].cookie == 0x51CE000000000001
+    assert (found.outputs, found.tunnel) == ((2,), 1)
+
+
+def test_the_ip_version_follows_the_ends():
+    interface, four, six = {"interface": "eni-0"}, {"address": "192.0.2.1"}, {"address": "2001:db8::1"}
+    assert read_version(interface, interface, Service(6, 80)) == 4
+    assert read_version(interface, interface, Service(58, 128, 0)) == 6
+    assert read_version(interface, six, Service(6, 80)) == 6
+    assert read_version(four, interface, Service(1, 8, 0)) == 4
+    for source, destination, service in [
+        (four, six, Service(6, 80)),
+        (interface, six, Service(1, 8, 0)),
+        (four, interface, Service(58, 128, 0)),
+    ]:
+        with pytest.raises(TraceError):
+            read_version(source, destination, service)
+
+
 def test_a_closed_destination_is_blamed_on_what_it_is(index):
     closed, act = Step(tables.DESTINATIONS, "", 10, 7, ("resubmit(,23)",)), Step(tables.EGRESS_ACT, "", 1, 9, ("drop",))
     ruled = Step(tables.EGRESS_GROUPS, "", 10, 8, ())
@@ -207,7 +252,7 @@ def test_ends_are_who_the_user_means(index):
         ({"address": "10.0.9.9"}, "nobody has 10.0.9.9"),
         ({"address": "203.0.113.77"}, "not associated"),
         ({"address": "web"}, "neither an address nor an instance"),
-        ({"address": "2001:db8::1"}, "only IPv4"),
+        ({"address": "2001:db8::1"}, "nobody comes in by IPv6"),
     ],
 )
 def test_ends_that_nobody_is_are_errors(index, spec, error):
@@ -220,6 +265,7 @@ def test_ends_that_nobody_is_are_errors(index, spec, error):
     [
         ({"protocol": 6, "port": 80}, Service(6, 80)),
         ({"protocol": 1}, Service(1, 8, 0)),
+        ({"protocol": 58}, Service(58, 128, 0)),
         ({"protocol": 1, "port": 3, "code": 4}, Service(1, 3, 4)),
         ({"protocol": 47, "port": 1}, Service(47)),
         ({"protocol": 6}, None),

@@ -12,6 +12,7 @@ from econe_api.store.pools import create_pool
 from econe_api.store.store import Store
 from topologies import layout
 from topologies.frames import EVERY_INTERFACE, Ear, send
+from topologies.oracle import Sender, Service
 from topologies.vantage import Vantage
 
 pytestmark = pytest.mark.lab
@@ -58,7 +59,7 @@ def closed(world, host="h1"):
     return sum(int(re.search(r"n_packets=(\d+)", line)[1]) for line in lines if "resubmit(,23)" in line)
 
 
-def test_nothing_of_the_operators_is_called_and_the_rest_of_the_world_is(world, router, outside_ip, wait_until):
+def test_nothing_of_the_operators_is_called_and_the_rest_of_the_world_is(world, router, trace, outside_ip, wait_until):
     group = world.group("curious")
     guest, neighbour = world.launch([group], host="h1"), world.launch([group], host="h2")
     public, _ = world.address(guest)
@@ -86,6 +87,14 @@ def test_nothing_of_the_operators_is_called_and_the_rest_of_the_world_is(world, 
         heard = [Ether(frame)[IP].dst for frame in ear.heard() if TOKEN in frame]
     assert sorted(heard) == sorted(open_)
     assert wait_until(lambda: closed(world) - before == len(shut))
+    for address, words in [
+        (layout.GATEWAY_IP, "is the gateway of pool"),
+        (layout.CONTROLLER_IP, "is in a private or special range outside the VPC"),
+    ]:
+        found = trace(guest.id, address)
+        assert (found["allowed"], found["dropped"]["name"]) == (False, "DESTINATIONS")
+        assert words in found["reason"]
+        assert trace.agrees(found, Sender(guest.interface, guest.private_ip), address, Service(6, 80))
     # By real kernels: the gateway of the pool answers nobody, another instance's elastic IP does.
     assert guest.inside.run("ping", "-c", "1", "-W", "1", layout.GATEWAY_IP).returncode != 0
     assert guest.inside.fetch(theirs) == f"{neighbour.id} saw {public}"
