@@ -33,6 +33,7 @@ from controller.packet_in import Handler
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
 from econe_api.store.records import Batch
+from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
 LOG = logging.getLogger(__name__)
@@ -294,6 +295,14 @@ class Composer:
     def gateways(self) -> list[str]:
         """Gateways whose MACs the agents shall find out."""
         return sorted({pool.gateway for pool in self.index.pools.values() if not pool.gateway_mac})
+
+    def peers(self, host: str) -> list[str]:
+        """Where other hosts take tunnel packets; none when ``host`` has no tunnels."""
+        hosts = self.index.hosts
+        if host not in hosts or hosts[host].tunnel_ip is None:
+            return []
+        ends = {ports.tunnel_ip for name, ports in hosts.items() if name != host and ports.tunnel_ip is not None}
+        return [ipv4_to_text(end) for end in sorted(ends)]
 
     def close(self) -> None:
         """End all greenlets."""

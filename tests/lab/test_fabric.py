@@ -100,6 +100,17 @@ def test_traces_follow_packets_over_every_fabric(world, trace, wait_until, shut)
 
 
 @pytest.mark.parametrize("cloud", ["vxlan"], indirect=True)
+def test_the_first_packet_to_a_peer_is_not_lost(world, wait_until):
+    group = world.group("open")
+    world.allow(group, "icmp", -1, -1)
+    one, other = world.launch([group], host="h1"), world.launch([group], host="h2")
+    for host, peer in (("h1", "h2"), ("h2", "h1")):
+        switch = world.cloud.hypervisor(host)
+        assert wait_until(lambda switch=switch, peer=peer: fabric_ip(peer) in switch.unixctl("tnl/neigh/show"), 15)
+    assert one.inside.run("ping", "-c", "1", "-W", "1", other.private_ip).returncode == 0
+
+
+@pytest.mark.parametrize("cloud", ["vxlan"], indirect=True)
 def test_the_other_end_of_a_tunnel_is_not_called(world, trace):
     group = world.group("curious")
     guest = world.launch([group], host="h1")
