@@ -11,6 +11,7 @@ from agents.bridge import DesiredBridge, Plan, plan
 from agents.gateways import Resolver
 from agents.limits import Limits
 from agents.ovsdb import Ovsdb
+from agents.peers import Peers
 from agents.ports import Snapshot, snapshot
 from agents.report import Link
 from agents.service import MetadataService
@@ -50,6 +51,7 @@ class Agent:
         self._told: Snapshot | None = None
         self._held = False
         self._resolver = Resolver(desired.uplink)
+        self._peers = Peers(desired.fabric_ip)
         self._bare: Snapshot | None = None  # of the database alone
 
     def run(self, wakeup: int) -> None:
@@ -72,6 +74,7 @@ class Agent:
         self._link.run()
         self._ask_gateways()
         now = time.monotonic()
+        self._peers.run(self._link.peers, now)
         due = [now + _LONGEST_NAP_S, self._link.deadline]
         if self._service is not None and self._service.deadline is not None:
             due.append(self._service.deadline)
@@ -83,8 +86,7 @@ class Agent:
             due.append(self._settling.due)
         if self._waiting:
             due.append(now + _RETRY_S)
-        if self._resolver.deadline is not None:
-            due.append(self._resolver.deadline)
+        due += [one.deadline for one in (self._resolver, self._peers) if one.deadline is not None]
         return min(due)
 
     def _limiting(self) -> list[tuple[int, bool] | None]:

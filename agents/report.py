@@ -31,8 +31,9 @@ _ENOUGH_UNSENT = 64 * 1024
 class Link:
     """Keeps the controller told.
 
-    ``address`` is an IP address and a TCP port.  ``gateways`` is what the controller wants resolved; that stays when
-    the connection is lost.  Nothing here blocks or raises on network trouble.
+    ``address`` is an IP address and a TCP port.  ``gateways`` is what the controller wants resolved, ``peers`` are the
+    other hosts' ends of tunnels; both stay when the connection is lost.  Nothing here blocks or raises on network
+    trouble.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Link:
         self._backoff = backoff
         self._latest: Snapshot | None = None
         self.gateways: tuple[str, ...] = ()
+        self.peers: tuple[str, ...] = ()
         self._socket: socket.socket | None = None
         self._session: Session | None = None
         self._reader = FrameReader(_LONGEST_ANSWER)
@@ -165,6 +167,8 @@ class Link:
             self._send(session.receive(message, time.monotonic()))
         if session.gateways is not None:
             self.gateways = session.gateways
+        if session.peers is not None:
+            self.peers = session.peers
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:

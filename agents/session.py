@@ -22,6 +22,7 @@ VERSION = 1
 
 Message = dict[str, Any]
 _MOST_GATEWAYS = 256
+_MOST_PEERS = 4096
 
 
 class PeerError(Exception):
@@ -73,6 +74,8 @@ class Session:
         self._acked = 0
         self.gateways: tuple[str, ...] | None = None
         """Gateways whose MACs the controller wants to know; None until it has said so."""
+        self.peers: tuple[str, ...] | None = None
+        """Where other hosts take tunnel packets; None until the controller has said so."""
 
     def start(self) -> list[Message]:
         """Introduce this host; to be sent before anything else."""
@@ -88,7 +91,9 @@ class Session:
         self._heard = now
         kind = message.get("type")
         if "gateways" in message:
-            self.gateways = _addresses(message["gateways"])
+            self.gateways = _addresses("gateways", message["gateways"], _MOST_GATEWAYS)
+        if "peers" in message:
+            self.peers = _addresses("peers", message["peers"], _MOST_PEERS)
         if kind == "ping":
             return [{"type": "pong"}]
         if kind == "pong" and self._acked == self._seq:
@@ -132,11 +137,11 @@ class Session:
         return self._tell(now)
 
 
-def _addresses(said: object) -> tuple[str, ...]:
+def _addresses(what: str, said: object, most: int) -> tuple[str, ...]:
     """Return the IPv4 addresses of a list; :class:`PeerError` when it is none."""
     try:
-        if not isinstance(said, list) or len(said) > _MOST_GATEWAYS:
+        if not isinstance(said, list) or len(said) > most:
             raise ValueError
         return tuple(sorted({str(IPv4Address(str(address))) for address in said}))
     except ValueError:
-        raise PeerError(f"gateways {str(said)[:40]!r} are no list of IPv4 addresses") from None
+        raise PeerError(f"{what} {str(said)[:40]!r} are no list of IPv4 addresses") from None

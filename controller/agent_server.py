@@ -141,8 +141,8 @@ class _Conversation:
 
     def _asking(self) -> dict[str, list[str]]:
         """What the agent shall find out, as part of an answer; nothing when there is nothing."""
-        gateways = self._composer.gateways()
-        return {"gateways": gateways} if gateways else {}
+        said = {"gateways": self._composer.gateways(), "peers": self._composer.peers(self.host or "")}
+        return {name: addresses for name, addresses in said.items() if addresses}
 
     def _send(self, message: Mapping[str, Any]) -> None:
         with self._one_at_a_time:

@@ -52,6 +52,9 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
             expected=[hypervisor.name for hypervisor in config.hypervisors],
             revocation=Revocation(config.controller.revoked_connections),
             handlers={**HANDLERS, tables.DHCP: dhcp_handler(config.dhcp, mtus(config.hypervisors))},
+            # Instances are told to ask these servers.
+            allowed_destinations=(*config.controller.allowed_destinations, *(f"{one}/32" for one in config.dhcp.dns)),
+            denied_destinations=config.controller.denied_destinations,
         )
         self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)

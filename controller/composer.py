@@ -34,6 +34,7 @@ from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
 from econe_api.store.records import Batch
+from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
 LOG = logging.getLogger(__name__)
@@ -48,12 +49,16 @@ class Composer:
         grace: float = 10.0,
         revocation: Revocation = Revocation.CUT,
         handlers: Mapping[int, Handler] = HANDLERS,
+        allowed_destinations: Iterable[str] = (),
+        denied_destinations: Iterable[str] = (),
     ) -> None:
         self.handlers = handlers
         self._expected = frozenset(expected)
         self._started = False
         self.world = World()
         self.world.index.revocation = revocation
+        self.world.index.allowed_destinations = tuple(allowed_destinations)
+        self.world.index.denied_destinations = tuple(denied_destinations)
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
         self.loaded = False  # has the store been read?
@@ -291,6 +296,14 @@ class Composer:
     def gateways(self) -> list[str]:
         """Gateways whose MACs the agents shall find out."""
         return sorted({pool.gateway for pool in self.index.pools.values() if not pool.gateway_mac})
+
+    def peers(self, host: str) -> list[str]:
+        """Where other hosts take tunnel packets; none when ``host`` has no tunnels."""
+        hosts = self.index.hosts
+        if host not in hosts or hosts[host].tunnel_ip is None:
+            return []
+        ends = {ports.tunnel_ip for name, ports in hosts.items() if name != host and ports.tunnel_ip is not None}
+        return [ipv4_to_text(end) for end in sorted(ends)]
 
     def close(self) -> None:
         """End all greenlets."""

@@ -50,6 +50,9 @@ class Index:
     prefix_lists: dict[str, PrefixListRecord] = field(default_factory=dict)
     hosts: dict[str, HostPorts] = field(default_factory=dict)
     revocation: Revocation = Revocation.CUT
+    #: The operator's networks that instances may reach by elastic IPs, or may not, beyond what is so by default.
+    allowed_destinations: tuple[str, ...] = ()
+    denied_destinations: tuple[str, ...] = ()
 
     subnets_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))

@@ -13,6 +13,11 @@ class BridgeKey:
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationsKey:
+    """Which destinations outside a VPC are open to instances."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ipv6Key:
     """What a bridge has besides when one of its ports has IPv6."""
 
@@ -109,6 +114,7 @@ class MetadataClientKey:
 
 Key = (
     BridgeKey
+    | DestinationsKey
     | Ipv6Key
     | PeerKey
     | PortKey

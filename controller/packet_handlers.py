@@ -25,5 +25,5 @@ def _icmp(repair: Callable[[PacketIn], bytes | None]) -> Handler:
 
 HANDLERS: dict[int, Handler] = {
     tables.ICMP_IN_HOST: _icmp(repaired_inbound),
-    tables.ICMP_OUT_PORT: _icmp(repaired_outbound),
+    tables.ICMP_OUT_REPAIR: _icmp(repaired_outbound),
 }

@@ -8,6 +8,7 @@ from typing import Any
 from controller.index import Index, Place, direction_of, remote_of
 from controller.keys import (
     BridgeKey,
+    DestinationsKey,
     ElasticKey,
     EntryKey,
     GatewayKey,
@@ -29,6 +30,7 @@ from flowrules.intent import (
     ANYWHERE,
     ANYWHERE_IPV6,
     Bridge,
+    Destinations,
     ElasticIp,
     Gateway,
     Group,
@@ -84,6 +86,18 @@ def _bridge(index: Index, host: str, _key: BridgeKey) -> Intent:
     ports = index.hosts[host]
     # By a tunnel port come only packets of known peers, which are fragments of their own.
     return Bridge(ports.uplink, None if ports.mode == "vxlan" else ports.fabric, index.revocation)
+
+
+def _destinations(index: Index, _host: str, _key: DestinationsKey) -> Intent:
+    """A pool's own network is open, for there are the elastic IPs; its gateway and the hosts' tunnels are not."""
+    pools = index.pools.values()
+    open_ = {*index.allowed_destinations, *(pool.cidr for pool in pools)}
+    ends = {ports.tunnel_ip for ports in index.hosts.values() if ports.tunnel_ip is not None}
+    closed = {*(prefix(cidr) for cidr in index.denied_destinations), *(_prefix_at(pool.gateway) for pool in pools)}
+    return Destinations(
+        frozenset(one for cidr in open_ if (one := prefix(cidr)).version == 4),
+        frozenset(one for one in closed if one.version == 4) | {Prefix(end, 32) for end in ends},
+    )
 
 
 def _peer(index: Index, host: str, key: PeerKey) -> Intent | None:
@@ -251,6 +265,7 @@ def _metadata_client(index: Index, host: str, key: MetadataClientKey) -> Intent 
 
 _RESOLVERS: dict[type, Callable[[Index, str, Any], Intent | None]] = {
     BridgeKey: _bridge,
+    DestinationsKey: _destinations,
     Ipv6Key: _ipv6,
     PeerKey: _peer,
     PortKey: _port,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from controller.index import Index, remote_of
 from controller.keys import EntryKey, GroupKey, Key, MemberKey, PrefixKey
@@ -12,8 +12,9 @@ from controller.trace_text import Step
 from controller.words import group_words, interface_words, rule_words, service_words
 from econe_api.store.records import InterfaceRecord, RuleRecord
 from flowrules import tables as t
+from flowrules.addresses import ipv4_to_text
 
-_ANYONE = ("0.0.0.0/0",)
+_ANYONE = {4: "0.0.0.0/0", 6: "::/0"}
 _ICMP = (1, 58)
 _VERDICT = "load:0x1->NXM_NX_REG5[0]"
 _SHOWN = 4
@@ -67,15 +68,17 @@ def covers(rule: RuleRecord, service: Service) -> bool:
     return first <= service.port <= last
 
 
-def allowing(index: Index, steps: Sequence[Step], owners: Mapping[int, Key], service: Service) -> Iterator[Allowing]:
-    """The rules behind the flows that said yes, in the order in which they were hit."""
+def allowing(
+    index: Index, steps: Sequence[Step], owners: Mapping[int, Key], service: Service, version: int = 4
+) -> Iterator[Allowing]:
+    """The rules behind the flows that said yes to a packet of that IP version, in the order in which they were hit."""
     group: GroupKey | None = None
     for step in steps:
         owner = owners.get(step.cookie)
         remotes: tuple[str, ...] = ()
         if isinstance(owner, GroupKey):
             group = owner
-            remotes = _ANYONE if _VERDICT in step.actions else ()
+            remotes = (_ANYONE[version],) if _VERDICT in step.actions else ()
         elif isinstance(owner, MemberKey):
             remotes = (owner.group,)
         elif isinstance(owner, PrefixKey):
@@ -91,8 +94,19 @@ def allowing(index: Index, steps: Sequence[Step], owners: Mapping[int, Key], ser
                 yield Allowing(egress, group.group, rule)
 
 
+def ending(steps: Sequence[Step]) -> Step | None:
+    """The step that decided that the packet ends: the last one, or the one that gave the verdict for it.
+
+    A closed destination goes to EGRESS_ACT at once, which treats it as what no rule allows.
+    """
+    last = steps[-1] if steps else None
+    if last is not None and last.table == t.EGRESS_ACT and len(steps) > 1 and steps[-2].table == t.DESTINATIONS:
+        return steps[-2]
+    return last
+
+
 def denial(index: Index, step: Step | None, journey: Journey) -> str:
-    """Why the packet ended at ``step``, the last one of its way."""
+    """Why the packet ended at ``step``, the one that decided it (:func:`ending`)."""
     if step is None:
         return "the switch gave no answer that can be read"
     words = _DENIALS.get(step.table)
@@ -104,7 +118,7 @@ def denial(index: Index, step: Step | None, journey: Journey) -> str:
 
 def _no_port(index: Index, journey: Journey) -> str:
     return (
-        f"the switch does not know the port of {_end(index, journey.sender, journey.source)}: "
+        f"the switch does not know the port or the MAC of {_end(index, journey.sender, journey.source)}: "
         "its instance is just starting, or its flows are missing (see 'sluice audit')"
     )
 
@@ -122,6 +136,29 @@ def closed_subnet(index: Index, record: InterfaceRecord) -> str:
     return (
         f"the subnet {record.subnet} of {interface_words(index, record.id)} has no route to an internet gateway; "
         "add 0.0.0.0/0 to the route table that it uses"
+    )
+
+
+def _closed(index: Index, journey: Journey) -> str:
+    what, mend = _why_closed(index, journey.destination)
+    return f"{what}, and instances may not open connections to that; {mend} opens it"
+
+
+def _why_closed(index: Index, address: str) -> tuple[str, str]:
+    """What an address is that is closed, and what would open it."""
+    by_name = f"{address}/32 among allowed_destinations in [controller]"
+    for pool in index.pools.values():
+        if pool.gateway == address:
+            return f"{address} is the gateway of pool {pool.name}", by_name
+    for host, ports in index.hosts.items():
+        if ports.tunnel_ip is not None and ipv4_to_text(ports.tunnel_ip) == address:
+            return f"{address} is where host {host} takes tunnel packets", by_name
+    for cidr in index.denied_destinations:
+        if inside(cidr, address):
+            return f"{address} is in {cidr} of denied_destinations", by_name
+    return (
+        f"{address} is in a private or special range outside the VPC, where the cloud's own hosts may be",
+        "an entry among allowed_destinations in [controller]",
     )
 
 
@@ -191,6 +228,7 @@ _DENIALS = {
     t.EXTERNAL_IN: _not_here,
     t.SPOOF: _spoofed,
     t.ARP: _no_route,
+    t.DESTINATIONS: _closed,
     t.EGRESS_ACT: _no_egress,
     t.ROUTE: _no_route,
     t.ELASTIC_OUT: _no_elastic,
@@ -200,8 +238,5 @@ _DENIALS = {
 
 
 def inside(cidr: str, address: str) -> bool:
-    """Is the address within the prefix?  Addresses of another family are not."""
-    try:
-        return IPv4Address(address) in IPv4Network(cidr)
-    except ValueError:
-        return False
+    """Is the address within the prefix?  One of another IP version is not."""
+    return ip_address(address) in ip_network(cidr)

@@ -49,14 +49,20 @@ class Reading:
 
 
 def read_trace(text: str) -> Reading:
-    """The answer to an ``ofproto/trace``."""
+    """The answer to an ``ofproto/trace``.
+
+    Where the switch sends tunnel packets itself it follows them through the bridge that they leave by as well; only the
+    bridge that was asked about counts.
+    """
     steps: list[Step] = []
     outputs: list[int] = []
     tunnel: int | None = None
-    inside = False
+    inside, asked = False, ""
     for line in text.splitlines():
         if line.startswith(("bridge(", "Final flow:", "Flow:", "====")):
-            inside = line.startswith("bridge(")
+            if line.startswith("bridge("):
+                asked = asked or line
+            inside = line == asked
             continue
         if not inside or not line.strip():
             continue

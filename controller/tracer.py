@@ -6,7 +6,7 @@ that they name are said as the rules and objects they stand for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,18 +16,17 @@ from controller.agent_channel import AskError
 from controller.bindings import HostPorts
 from controller.composer import Composer
 from controller.keys import Key
-from controller.reasons import Allowing, Journey, Service, allowing, closed_subnet, denial, inside
-from controller.trace_ends import End, TraceError, read_destination, read_service, read_source
+from controller.reasons import Allowing, Journey, Service, allowing, closed_subnet, denial, ending, inside
+from controller.trace_ends import End, TraceError, read_destination, read_service, read_source, read_version
+from controller.trace_frame import Frame, flow_words, leaving, question_for
 from controller.trace_text import IN_PORT, Reading, Step, read_trace
 from controller.words import group_words, interface_words, key_words, rule_words
+from flowrules.addresses import ipv4_to_text
 from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG
 from flowrules.tables import TABLES
 
 __all__ = ["TraceError", "trace"]
 
-_BROADCAST = "ff:ff:ff:ff:ff:ff"
-_CLIENT_PORT = 40000
-_PORTED = {6: "tcp", 17: "udp", 132: "sctp"}
 _NEW = ("--ct-next", "trk,new") * 4
 #: A packet sees at most: out, public network, in; or out, fabric, in.
 _MOST_HOPS = 4
@@ -43,29 +42,17 @@ def trace(composer: Composer, message: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(source_spec, dict) or not isinstance(destination_spec, dict):
         raise TraceError("source and destination must name an interface or an address")
     index, service = composer.index, read_service(message)
-    source = read_source(index, source_spec)
-    destination = read_destination(index, destination_spec, source)
+    version = read_version(source_spec, destination_spec, service)
+    source = read_source(index, source_spec, version)
+    destination = read_destination(index, destination_spec, source, version)
     if source.interface is None and destination.interface is None:
         raise TraceError(f"neither {source.address} nor {destination.address} is in this cloud")
-    walk = _Walk(composer, service, source, destination)
+    walk = _Walk(composer, service, source, destination, version)
     try:
         walk.go()
     except AskError as error:
         raise TraceError(str(error)) from error
     return walk.report()
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """The header fields that the pipeline may change; MACs are text, ``vlan`` and ``tunnel`` None = none."""
-
-    eth_src: str
-    eth_dst: str
-    ip_src: str
-    ip_dst: str
-    ttl: int = 64
-    vlan: int | None = None
-    tunnel: int | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +61,7 @@ class _Walk:
     service: Service
     source: End
     destination: End
+    version: int = 4
     allowed: bool = False
     reason: str = ""
     dropped: dict[str, Any] | None = None
@@ -90,7 +78,7 @@ class _Walk:
             self.reason = self.destination.problem
             return
         if self.source.interface is None:
-            self._arrive(None, _Frame("", "", self.source.address, self.destination.address))
+            self._arrive(None, Frame("", "", self.source.address, self.destination.address))
             return
         index = self.composer.index
         record, place = index.interfaces[self.source.interface], index.places.get(self.source.interface)
@@ -98,20 +86,22 @@ class _Walk:
         if place is None or subnet is None:
             self.reason = f"{interface_words(index, record.id)} is not plugged in anywhere: its instance does not run"
             return
-        near = inside(subnet.cidr, self.destination.address)
-        hop = self.destination.address if near else subnet.gateway
-        mac, step = self._arp(place.host, place.ofport, (record.mac, self.source.address), hop)
+        cidr, gateway = subnet.cidr, subnet.gateway
+        if self.version == 6:
+            cidr, gateway = subnet.ipv6_cidr or "", subnet.ipv6_gateway or ""
+        hop = self.destination.address if cidr and inside(cidr, self.destination.address) else gateway
+        mac, step = self._find(place.host, place.ofport, (record.mac, self.source.address), hop)
         if mac is None:
-            self._end(place.host, step, _Frame("", "", self.source.address, hop))
+            self._end(place.host, step, Frame("", "", self.source.address, hop))
             return
-        self._pass(place.host, place.ofport, _Frame(record.mac, mac, self.source.address, self.destination.address))
+        self._pass(place.host, place.ofport, Frame(record.mac, mac, self.source.address, self.destination.address))
 
-    def _pass(self, host: str, ofport: int, frame: _Frame) -> None:
+    def _pass(self, host: str, ofport: int, frame: Frame) -> None:
         """Through one bridge, and on."""
         if len(self.hops) >= _MOST_HOPS:
             raise TraceError(f"the packet goes round in circles: {' -> '.join(hop['host'] for hop in self.hops)}")
         ports = self._ports(host)
-        reading = self._ask(host, ofport, self._flow(frame))
+        reading = self._ask(host, ofport, flow_words(frame, self.service))
         owners = self._cookies(host)
         hop = {
             "host": host,
@@ -121,18 +111,18 @@ class _Walk:
             "left": None,
         }
         self.hops.append(hop)
-        self.rules += [(host, one) for one in allowing(self.composer.index, reading.steps, owners, self.service)]
+        self.rules += [(host, one) for one in self._allowing(reading.steps, owners)]
         self._foreign(host, reading)
         if not reading.outputs:
-            self._end(host, reading.steps[-1] if reading.steps else None, self._leaving(reading, frame))
+            self._end(host, ending(reading.steps), leaving(reading, frame))
             return
         output = ofport if reading.outputs[0] == IN_PORT else reading.outputs[0]
         hop["left"] = self._port_words(host, output)
         if len(reading.outputs) > 1:
             self.notes.append(f"{host} sends several copies: to ports {', '.join(map(str, reading.outputs))}")
-        self._onward(host, output, self._leaving(reading, frame), ports)
+        self._onward(host, output, leaving(reading, frame), ports)
 
-    def _onward(self, host: str, output: int, frame: _Frame, ports: HostPorts) -> None:
+    def _onward(self, host: str, output: int, frame: Frame, ports: HostPorts) -> None:
         if output == ports.uplink:
             self._arrive(host, frame)
         elif output == ports.fabric:
@@ -147,7 +137,7 @@ class _Walk:
         else:
             self.reason = f"{host} sends it to port {output}, where nobody is plugged in"
 
-    def _cross(self, origin: str, frame: _Frame) -> None:
+    def _cross(self, origin: str, frame: Frame) -> None:
         """Over the fabric, to the host of the interface with that MAC."""
         index = self.composer.index
         for interface, place in index.places.items():
@@ -156,11 +146,11 @@ class _Walk:
                 if fabric is None:
                     self.reason = f"{place.host} has no port on the fabric"
                     return
-                self._pass(place.host, fabric, frame)
+                self._pass(place.host, fabric, self._tunnelled(origin, frame))
                 return
         self.reason = f"{origin} sends it over the fabric to {frame.eth_dst}, and no other host has that MAC"
 
-    def _arrive(self, origin: str | None, frame: _Frame) -> None:
+    def _arrive(self, origin: str | None, frame: Frame) -> None:
         """The public network: the router sends on to whoever answers ARP for the destination."""
         answers = self._who_has(frame.ip_dst)
         if not answers:
@@ -176,7 +166,7 @@ class _Walk:
         if uplink is not None:
             self._pass(host, uplink, replace(frame, eth_src=router, eth_dst=mac, ttl=frame.ttl - 1))
 
-    def _outside(self, origin: str | None, frame: _Frame) -> None:
+    def _outside(self, origin: str | None, frame: Frame) -> None:
         index = self.composer.index
         record = index.addresses.get(frame.ip_dst)
         holder = index.interfaces.get(record.interface) if record is not None else None
@@ -195,7 +185,7 @@ class _Walk:
             self.allowed = True
             self.reason = f"it leaves {origin} for the public network as {frame.ip_src}"
 
-    def _end(self, host: str, step: Step | None, frame: _Frame) -> None:
+    def _end(self, host: str, step: Step | None, frame: Frame) -> None:
         self.reason = denial(self.composer.index, step, self._journey(frame))
         if step is not None:
             name = TABLES[step.table].name if step.table in TABLES else ""
@@ -211,14 +201,20 @@ class _Walk:
         answer = self.composer.channel.ask(host, "ofproto/trace", bridge, f"in_port={ofport},{flow}", *_NEW)
         return read_trace(answer.text)
 
-    def _arp(self, host: str, ofport: int, asker: tuple[str, str], target: str) -> tuple[str | None, Step | None]:
-        """The MAC that ARP finds for an address, or where the question ended."""
-        mac, source = asker
-        request = f"arp,dl_src={mac},dl_dst={_BROADCAST},arp_op=1,arp_sha={mac},arp_spa={source},arp_tpa={target}"
-        reading = self._ask(host, ofport, request)
+    def _tunnelled(self, origin: str, frame: Frame) -> Frame:
+        """A packet in a tunnel as its far end sees it."""
+        sender = self._ports(origin).tunnel_ip
+        if frame.tunnel is None or sender is None:
+            return frame
+        return replace(frame, tunnel=(frame.tunnel[0], ipv4_to_text(sender)))
+
+    def _find(self, host: str, ofport: int, asker: tuple[str, str], target: str) -> tuple[str | None, Step | None]:
+        """The MAC that ARP or neighbour discovery finds for an address, or where the question ended."""
+        question, answer = question_for(asker, target)
+        reading = self._ask(host, ofport, question)
         if reading.outputs and reading.outputs[0] in (IN_PORT, ofport):
-            return reading.field("arp_sha"), None
-        return None, reading.steps[-1] if reading.steps else None
+            return reading.field(answer), None
+        return None, ending(reading.steps)
 
     def _who_has(self, public_ip: str) -> list[tuple[str, str]]:
         composer, index = self.composer, self.composer.index
@@ -230,41 +226,12 @@ class _Walk:
 
         def ask(host: str) -> tuple[str, str | None]:
             try:
-                return host, self._arp(host, index.hosts[host].uplink or 0, _NOBODY, public_ip)[0]
+                return host, self._find(host, index.hosts[host].uplink or 0, _NOBODY, public_ip)[0]
             except AskError as error:
                 self.notes.append(f"{error}; whether it answers for {public_ip} is not known")
                 return host, None
 
         return [(host, mac) for host, mac in GreenPool(_MOST_ASKED).imap(ask, hosts) if mac]
-
-    def _flow(self, frame: _Frame) -> str:
-        service = self.service
-        if service.protocol == 1:
-            words = [f"icmp,icmp_type={service.port},icmp_code={service.code}"]
-        elif service.protocol in _PORTED:
-            name = _PORTED[service.protocol]
-            words = [f"{name},{name}_src={_CLIENT_PORT},{name}_dst={service.port}"]
-        else:
-            words = [f"ip,nw_proto={service.protocol}"]
-        words.append(f"dl_src={frame.eth_src},dl_dst={frame.eth_dst}")
-        words.append(f"nw_src={frame.ip_src},nw_dst={frame.ip_dst},nw_ttl={frame.ttl}")
-        if frame.vlan is not None:
-            words.append(f"dl_vlan={frame.vlan}")
-        if frame.tunnel is not None:
-            words.append(f"tun_id={frame.tunnel:#x}")
-        return ",".join(words)
-
-    def _leaving(self, reading: Reading, frame: _Frame) -> _Frame:
-        vlan = reading.field("dl_vlan")
-        return _Frame(
-            reading.field("dl_src") or frame.eth_src,
-            reading.field("dl_dst") or frame.eth_dst,
-            reading.field("nw_src") or frame.ip_src,
-            reading.field("nw_dst") or frame.ip_dst,
-            int(reading.field("nw_ttl") or frame.ttl),
-            int(vlan) if vlan else None,
-            reading.tunnel,
-        )
 
     # Words.
 
@@ -293,7 +260,10 @@ class _Walk:
             "notes": self.notes,
         }
 
-    def _journey(self, frame: _Frame) -> Journey:
+    def _allowing(self, steps: tuple[Step, ...], owners: Mapping[int, Key]) -> Iterator[Allowing]:
+        return allowing(self.composer.index, steps, owners, self.service, self.version)
+
+    def _journey(self, frame: Frame) -> Journey:
         return Journey(self.service, frame.ip_src, frame.ip_dst, self.source.interface, self.destination.interface)
 
     def _step(self, step: Step, owners: Mapping[int, Key]) -> dict[str, Any]:

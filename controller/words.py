@@ -8,6 +8,7 @@ from typing import Any
 from controller.index import Index
 from controller.keys import (
     BridgeKey,
+    DestinationsKey,
     ElasticKey,
     EntryKey,
     GatewayKey,
@@ -85,6 +86,7 @@ _IDS = ("group", "interface", "public_ip", "subnet", "vpc", "prefix_list", "cidr
 
 _KEYS: dict[type, Callable[[Index, Any], str]] = {
     BridgeKey: lambda index, key: "the pipeline itself",
+    DestinationsKey: lambda index, key: "the destinations that the operator has opened and closed",
     PortKey: lambda index, key: f"the port of {interface_words(index, key.interface)}",
     NeighbourKey: lambda index, key: f"address {key.address} of {interface_words(index, key.interface)}",
     NetworkKey: lambda index, key: f"network {key.vpc}",

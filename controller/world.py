@@ -15,6 +15,7 @@ from controller.bindings import HostPorts
 from controller.index import Index, Place, Remote, has_ipv6, references
 from controller.keys import (
     BridgeKey,
+    DestinationsKey,
     ElasticKey,
     EntryKey,
     GatewayKey,
@@ -95,7 +96,7 @@ class World:
             self._enter(interface)
         if old is None or ports is None or _wiring(old) != _wiring(ports):
             self._dirty[host].update(self.keys(host))
-            self._mark(index.hosts, [PeerKey(host)])
+            self._mark(index.hosts, [PeerKey(host), DestinationsKey()])
             for interface in [key for key, place in index.places.items() if place.host == host]:
                 record = index.interfaces[interface]
                 self._mark(self._vpc_audience(record.vpc), self._neighbour_keys(interface))
@@ -108,6 +109,7 @@ class World:
         """The names of all fragments that ``host`` may have now."""
         index = self.index
         yield BridgeKey()
+        yield DestinationsKey()
         yield Ipv6Key()
         yield MetadataKey()
         yield from (PeerKey(other) for other in index.hosts if other != host)
@@ -296,6 +298,7 @@ class World:
 
     def _set_pool(self, key: str, record: PoolRecord | None) -> None:
         _put(self.index.pools, key, record)
+        self._mark(self.index.hosts, [DestinationsKey()])
         for public_ip in self.index.addresses_in[key]:
             self._mark_elastic(self.index.addresses.get(public_ip))
 

@@ -129,6 +129,22 @@ class Table:
                 raise self.error(key, f"{item!r} is no IPv4 address", 'write addresses such as "192.0.2.1"') from None
         return tuple(value)
 
+    def networks(self, key: str) -> tuple[str, ...]:
+        """Return an array of IPv4 networks in CIDR notation; empty when it is missing.  An address is a /32."""
+        value = self._get(key, [], "an array of networks")
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._type_error(key, value, 'an array such as ["10.20.0.0/16"]')
+        networks: list[str] = []
+        for item in value:
+            try:
+                network = ipaddress.IPv4Network(item, strict=False)
+            except ValueError:
+                raise self.error(key, f"{item!r} is no IPv4 network", 'write networks such as "10.20.0.0/16"') from None
+            if "/" in item and str(network) != item:
+                raise self.error(key, f"{item!r} is within a network, not one", f'write "{network}"')
+            networks.append(str(network))
+        return tuple(networks)
+
     def table(self, key: str) -> Table:
         """Return a sub-table; an empty one when it is missing."""
         value = self._get(key, {}, "a table")

@@ -17,9 +17,11 @@ from flowrules.actions import (
     SetField,
 )
 from flowrules.addresses import ROUTER_MAC
+from flowrules.compile_destinations import network_destinations
 from flowrules.compile_dhcp import broadcast_dhcp, gateway_dhcp
 from flowrules.compile_icmp import icmp_repair
 from flowrules.compile_ipv6 import answer_solicitation, guard
+from flowrules.compile_share import what_it_wants
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
 from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network, Peer, Revocation
@@ -35,7 +37,15 @@ _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 
 def compile_bridge(bridge: Bridge) -> tuple[Flow, ...]:
     """The flows that do not depend on any tenant's object."""
-    flows = (*_entrances(bridge), *_tracking(), *_leaving(bridge), *icmp_repair(), broadcast_dhcp())
+    flows = (
+        *_entrances(bridge),
+        _address_probe(),
+        *_tracking(),
+        *_leaving(bridge),
+        *icmp_repair(),
+        *broadcast_dhcp(),
+        *what_it_wants(),
+    )
     if bridge.revocation is Revocation.KEEP:
         return (*flows, _live_on(t.EGRESS_STATE, t.ROUTE), _live_on(t.INGRESS_STATE, t.OUTPUT))
     return flows
@@ -52,6 +62,12 @@ def _entrances(bridge: Bridge) -> list[Flow]:
     return flows
 
 
+def _address_probe() -> Flow:
+    """Whoever has no address yet may ask who has one (RFC 5227); it asks for the MAC that it sends from."""
+    probe = (match(f.ETH_TYPE, EtherType.ARP), match(f.ARP_SPA, 0))
+    return flow(t.SPOOF, 10, probe, [Move(f.ETH_SRC.whole, f.ARP_SHA.whole), Resubmit(t.ARP)])
+
+
 def _leaving(bridge: Bridge) -> list[Flow]:
     to_router = (match(f.ETH_DST, ROUTER_MAC), _IPV4, match(f.FROM_FABRIC, 0))
     flows = [
@@ -65,15 +81,15 @@ def _leaving(bridge: Bridge) -> list[Flow]:
 
 
 def _tracking() -> list[Flow]:
-    egress = _track(t.EGRESS_TRACK, t.EGRESS_STATE, t.EGRESS_GROUPS, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE)
+    egress = _track(t.EGRESS_TRACK, t.EGRESS_STATE, t.DESTINATIONS, t.EGRESS_ACT, t.ROUTE, f.SOURCE_ZONE)
     ingress = _track(t.INGRESS_TRACK, t.INGRESS_STATE, t.INGRESS_GROUPS, t.INGRESS_ACT, t.OUTPUT, f.DESTINATION_ZONE)
     return [*egress, *ingress]
 
 
-def _track(track: int, state: int, groups: int, act: int, onward: int, zone: Subfield) -> list[Flow]:
+def _track(track: int, state: int, judges: int, act: int, onward: int, zone: Subfield) -> list[Flow]:
     return [
         flow(track, 1, [_IPV4], [Ct(zone=zone, table=state)]),
-        *_by_state(state, groups, onward),
+        *_by_state(state, judges, onward),
         *_by_verdict(act, onward, zone, _IPV4),
         flow(act, 1, (), []),
     ]
@@ -96,7 +112,7 @@ def _state(must: int, must_not: int = 0) -> Match:
     return match(f.CT_STATE, must, must | must_not)
 
 
-def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
+def _by_state(table: int, judges: int, onward: int) -> list[Flow]:
     invalid = _state(CtState.TRACKED | CtState.INVALID)
     related = _state(CtState.TRACKED | CtState.RELATED, CtState.INVALID)
     reply = _state(CtState.TRACKED | CtState.ESTABLISHED | CtState.REPLY, CtState.INVALID | CtState.RELATED)
@@ -107,7 +123,7 @@ def _by_state(table: int, groups: int, onward: int) -> list[Flow]:
         flow(table, 90, [related, blocked], []),
         flow(table, 80, [reply, allowed], [Resubmit(onward)]),
         flow(table, 80, [reply, blocked], []),
-        flow(table, 10, [_state(CtState.TRACKED)], [Resubmit(groups)]),
+        flow(table, 10, [_state(CtState.TRACKED)], [Resubmit(judges)]),
     ]
 
 
@@ -143,6 +159,7 @@ def compile_network(network: Network) -> tuple[Flow, ...]:
         flow(t.ROUTE, 50, [vpc, to_router, _IPV4, match(f.IPV4_DST, address, mask)], []),
         # Rules speak of private addresses, so one forged outside would be taken for a member of the VPC.
         flow(t.INGRESS_TRACK, 10, [vpc, match(f.VIA_ELASTIC_IP, 1), _IPV4, match(f.IPV4_SRC, address, mask)], []),
+        network_destinations(network),
     ]
     if network.vni is not None:
         # Inside a tunnel a frame has no tag; one that has is nobody's.
@@ -168,19 +185,30 @@ def compile_gateway(gateway: Gateway) -> tuple[Flow, ...]:
     return tuple(flows)
 
 
-def answer_arp(vpc: int, address: int, mac: int) -> Flow:
-    """Answer a request for ``address`` inside ``vpc`` with ``mac`` (RFC 826)."""
+def answer_arp(vpc: int, address: int, mac: int, owner: int | None = None) -> Flow:
+    """Answer a request for ``address`` inside ``vpc`` with ``mac`` (RFC 826).
+
+    The local port ``owner`` of the address hears nothing: who probes for its own must not think it taken.
+    """
     asked = (
         match(f.ETH_TYPE, EtherType.ARP),
         match(f.VPC, vpc),
         match(f.ARP_OP, ARP_REQUEST),
         match(f.ARP_TPA, address),
     )
-    return flow(t.ARP, 100, asked, arp_reply(address, mac))
+    if owner is None:
+        return flow(t.ARP, 100, asked, arp_reply(address, mac))
+    # A packet never leaves by the port that it is said to have come in by (ovs-actions(7), "output").
+    back: list[Action] = [Load(f.NXM_IN_PORT.whole, owner), OutputTo(f.SOURCE_ZONE)]
+    return flow(t.ARP, 100, asked, [*_arp_answer(address, mac), *back])
 
 
 def arp_reply(address: int, mac: int) -> list[Action]:
     """Turn the ARP request at hand into its answer and send it back."""
+    return [*_arp_answer(address, mac), OutputInPort()]
+
+
+def _arp_answer(address: int, mac: int) -> list[Action]:
     return [
         Move(f.ETH_SRC.whole, f.ETH_DST.whole),
         SetField(f.ETH_SRC, mac),
@@ -189,5 +217,4 @@ def arp_reply(address: int, mac: int) -> list[Action]:
         Move(f.ARP_SPA.whole, f.ARP_TPA.whole),
         SetField(f.ARP_SHA, mac),
         SetField(f.ARP_SPA, address),
-        OutputInPort(),
     ]

@@ -10,7 +10,7 @@ from flowrules.actions import Load, Resubmit, ToController
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, Match, flow, match
 from flowrules.icmp_repair import ERROR_TYPES, repair_inbound, repair_outbound
-from flowrules.meters import UPLINK_METER, sent_by, sent_to
+from flowrules.meters import UPLINK_METER, sent_to
 from flowrules.packet_in import PacketIn, packet_out
 
 #: Source quench and redirect (RFC 6633, RFC 1812 section 5.2.7.2): they quote packets too, and nobody needs them.
@@ -21,7 +21,7 @@ def icmp_repair() -> Iterator[Flow]:
     """What every bridge has."""
     for table, share, onward in (
         (t.ICMP_IN, t.ICMP_IN_PORT, t.INGRESS_TRACK),
-        (t.ICMP_OUT, t.ICMP_OUT_PORT, t.HAIRPIN),
+        (t.ICMP_OUT, t.SENDER_SHARE, t.HAIRPIN),
     ):
         for kind in ERROR_TYPES:
             yield flow(table, 10, _icmp(kind), [Resubmit(share)])
@@ -29,14 +29,13 @@ def icmp_repair() -> Iterator[Flow]:
             yield flow(table, 10, _icmp(kind), [])
         yield flow(table, 1, (), [Resubmit(onward)])
     yield flow(t.ICMP_IN_HOST, 1, (), [ToController()], UPLINK_METER)
+    yield flow(t.ICMP_OUT_REPAIR, 1, (), [ToController()])
 
 
-def port_shares(ofport: int) -> tuple[Flow, ...]:
-    """What every port has: its share of the controller's time, one for what it sends and one for what is sent to it."""
-    return (
-        flow(t.ICMP_IN_PORT, 10, [match(f.DESTINATION_PORT, ofport)], [Resubmit(t.ICMP_IN_HOST)], sent_to(ofport)),
-        flow(t.ICMP_OUT_PORT, 10, [match(f.SOURCE_PORT, ofport)], [ToController()], sent_by(ofport)),
-    )
+def receiver_share(ofport: int) -> Flow:
+    """What every port has: its share of the controller's time in what strangers send to it."""
+    to_it = match(f.DESTINATION_PORT, ofport)
+    return flow(t.ICMP_IN_PORT, 10, [to_it], [Resubmit(t.ICMP_IN_HOST)], sent_to(ofport))
 
 
 def _icmp(kind: int) -> tuple[Match, ...]:
@@ -56,6 +55,6 @@ def repaired_inbound(packet: PacketIn) -> bytes | None:
 
 
 def repaired_outbound(packet: PacketIn) -> bytes | None:
-    """As :func:`repaired_inbound`, from ICMP_OUT_PORT to HAIRPIN."""
+    """As :func:`repaired_inbound`, from ICMP_OUT_REPAIR to HAIRPIN."""
     frame = repair_outbound(packet.frame, packet.get(f.REPLACED))
     return None if frame is None else packet_out([Resubmit(t.HAIRPIN)], frame)

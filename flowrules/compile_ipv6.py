@@ -13,6 +13,7 @@ from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Move, OutputInPort, Resubmit, SetField
 from flowrules.addresses import IPV6_MULTICAST, LINK_LOCAL
+from flowrules.compile_share import another_lap
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, flow, match
 from flowrules.intent import Port
@@ -29,13 +30,18 @@ _DHCPV6_SERVER = 547
 
 
 def guard() -> list[Flow]:
-    """What no instance sends, whoever it says it is."""
+    """What no instance sends, whoever it says it is, and the way of the solicitations that are left."""
     discovery = range(_ROUTER_SOLICITATION, _REDIRECT + 1)
     server = (_IPV6, match(f.IP_PROTO, IpProtocol.UDP), match(f.UDP_SRC, _DHCPV6_SERVER))
+    solicitation = [*_ICMPV6, match(f.ICMPV6_TYPE, _SOLICITATION)]
+    # Only behind a match on an advertisement does Open vSwitch write what an advertisement says.
+    answered = (SetField(f.ICMPV6_TYPE, _ADVERTISEMENT), Resubmit(t.ND))
     return [
         *(flow(t.SPOOF, 100, [*_ICMPV6, match(f.ICMPV6_TYPE, kind)], []) for kind in discovery),
         flow(t.SPOOF, 100, server, []),
         flow(t.SPOOF, 100, [_IPV6, match(f.IPV6_DST, *IPV6_MULTICAST)], []),
+        another_lap(),
+        flow(t.ND, 110, solicitation, answered),
     ]
 
 
@@ -43,24 +49,22 @@ def compile_ipv6_sender(port: Port) -> list[Flow]:
     """What a local port may send as by IPv6; nothing when it has no address."""
     if not port.ipv6:
         return []
-    source, mac = match(f.IN_PORT, port.ofport), match(f.ETH_SRC, port.mac)
+    source = match(f.IN_PORT, port.ofport)
     own = [match(f.IPV6_SRC, address) for address in port.ipv6]
     asking = (*_ICMPV6, match(f.ICMPV6_TYPE, _SOLICITATION), match(f.ICMPV6_CODE, 0), match(f.ND_SLL, port.mac))
-    # Only behind a match on an advertisement does Open vSwitch write what an advertisement says.
-    answered = (SetField(f.ICMPV6_TYPE, _ADVERTISEMENT), Resubmit(t.ND))
     solicits = [
-        flow(t.SPOOF, 110, [source, mac, sender, *asking], answered)
+        flow(t.SPOOF, 110, [source, sender, *asking], [Resubmit(t.SENDER_SHARE)])
         for sender in (*own, match(f.IPV6_SRC, *LINK_LOCAL))
     ]
-    sends = [flow(t.SPOOF, 10, [source, mac, sender, _IPV6], [Resubmit(t.EGRESS_TRACK)]) for sender in own]
+    sends = [flow(t.SPOOF, 10, [source, sender, _IPV6], [Resubmit(t.EGRESS_TRACK)]) for sender in own]
     return [*solicits, *sends]
 
 
 def answer_solicitation(vpc: int, address: int, mac: int) -> Flow:
     """Answer a solicitation for ``address`` inside ``vpc`` with ``mac`` (RFC 4861 section 7.2.4).
 
-    The solicitation at hand becomes the answer: its option with the sender's link-layer address turns into the one with
-    the target's.
+    The solicitation at hand, an advertisement by type already, becomes the answer: its option with the sender's
+    link-layer address turns into the one with the target's.
     """
     asked = (
         *_ICMPV6,

@@ -6,10 +6,10 @@ from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Action, CtClear, DecTtl, Load, Output, PushVlan, Resubmit, SetField
 from flowrules.addresses import ROUTER_MAC, elastic_ip_mac
-from flowrules.compile_dhcp import port_dhcp
 from flowrules.compile_host import ARP_REQUEST, NO_VLAN, VLAN_PRESENT, answer_arp, arp_reply
-from flowrules.compile_icmp import port_shares
+from flowrules.compile_icmp import receiver_share
 from flowrules.compile_ipv6 import answer_solicitation, compile_ipv6_sender
+from flowrules.compile_share import sender_share
 from flowrules.fields import EtherType
 from flowrules.flow import Flow, flow, match
 from flowrules.intent import ElasticIp, Local, Neighbour, Port, Remote, Tunnelled
@@ -22,9 +22,10 @@ _ARP = match(f.ETH_TYPE, EtherType.ARP)
 def compile_port(port: Port) -> tuple[Flow, ...]:
     """A local port: who it is, what it may send as, and which groups judge it."""
     source = match(f.IN_PORT, port.ofport)
+    itself = (source, match(f.ETH_SRC, port.mac), match(f.VLAN_VID, NO_VLAN))
     identity: list[Action] = [Load(f.SOURCE_PORT, port.ofport), Load(f.VPC, port.vpc), Resubmit(t.SPOOF)]
     flows = [
-        flow(t.CLASSIFY, 100, [source, match(f.VLAN_VID, NO_VLAN)], identity),
+        flow(t.CLASSIFY, 100, itself, identity),
         flow(t.EGRESS_GROUPS, 10, [match(f.SOURCE_PORT, port.ofport)], _ask(port.groups, t.EGRESS_RULES, t.EGRESS_ACT)),
         flow(
             t.INGRESS_GROUPS,
@@ -33,19 +34,13 @@ def compile_port(port: Port) -> tuple[Flow, ...]:
             # The verdict of the egress side must not be taken for this side's.
             [Load(f.VERDICT, 0), *_ask(port.groups, t.INGRESS_RULES, t.INGRESS_ACT)],
         ),
-        *port_shares(port.ofport),
-        *port_dhcp(port.ofport, port.mac),
-        _arp_as(port, 0),  # an address probe (RFC 5227) has no sender address yet
+        receiver_share(port.ofport),
+        sender_share(port.ofport),
     ]
     for address in port.addresses:
-        sends = (source, _IPV4, match(f.ETH_SRC, port.mac), match(f.IPV4_SRC, address))
-        own = (_ARP, source, match(f.ARP_OP, ARP_REQUEST), match(f.ARP_TPA, address))
-        flows += [
-            _arp_as(port, address),
-            flow(t.SPOOF, 10, sends, [Resubmit(t.EGRESS_TRACK)]),
-            # Who probes for its own address must hear nothing, or it would think the address taken.
-            flow(t.ARP, 110, own, []),
-        ]
+        asks = (source, _ARP, match(f.ARP_SHA, port.mac), match(f.ARP_SPA, address))
+        sends = (source, _IPV4, match(f.IPV4_SRC, address))
+        flows += [flow(t.SPOOF, 10, asks, [Resubmit(t.ARP)]), flow(t.SPOOF, 10, sends, [Resubmit(t.EGRESS_TRACK)])]
     flows += compile_ipv6_sender(port)
     if port.flat:
         actions: list[Action] = [Load(f.VPC, port.vpc), Resubmit(t.ROUTE)]
@@ -61,25 +56,16 @@ def _ask(groups: tuple[int, ...], rules: int, act: int) -> list[Action]:
     return [*actions, Resubmit(act)]
 
 
-def _arp_as(port: Port, sender: int) -> Flow:
-    honest = (
-        match(f.IN_PORT, port.ofport),
-        _ARP,
-        match(f.ETH_SRC, port.mac),
-        match(f.ARP_SHA, port.mac),
-        match(f.ARP_SPA, sender),
-    )
-    return flow(t.SPOOF, 10, honest, [Resubmit(t.ARP)])
-
-
 def compile_neighbour(neighbour: Neighbour) -> tuple[Flow, ...]:
     """A known address of a VPC: who asks for it is answered, and packets to it find their way."""
     vpc = match(f.VPC, neighbour.vpc)
     if neighbour.version == 4:
-        family, address, answer = _IPV4, match(f.IPV4_DST, neighbour.address), answer_arp
+        owner = neighbour.via.ofport if isinstance(neighbour.via, Local) else None
+        family, address = _IPV4, match(f.IPV4_DST, neighbour.address)
+        flows = [answer_arp(neighbour.vpc, neighbour.address, neighbour.mac, owner)]
     else:
-        family, address, answer = _IPV6, match(f.IPV6_DST, neighbour.address), answer_solicitation
-    flows = [answer(neighbour.vpc, neighbour.address, neighbour.mac)]
+        family, address = _IPV6, match(f.IPV6_DST, neighbour.address)
+        flows = [answer_solicitation(neighbour.vpc, neighbour.address, neighbour.mac)]
     if neighbour.via is None:
         return tuple(flows)
     direct = [vpc, match(f.ETH_DST, neighbour.mac), family, address]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+from flowrules.compile_destinations import compile_destinations
 from flowrules.compile_group import compile_group, compile_member
 from flowrules.compile_host import compile_bridge, compile_gateway, compile_ipv6_bridge, compile_network, compile_peer
 from flowrules.compile_metadata import compile_metadata, compile_metadata_client
@@ -13,6 +14,7 @@ from flowrules.compile_port import compile_elastic_ip, compile_neighbour, compil
 from flowrules.flow import Flow
 from flowrules.intent import (
     Bridge,
+    Destinations,
     ElasticIp,
     Gateway,
     Group,
@@ -31,6 +33,7 @@ Fragment = tuple[Flow, ...]
 
 _COMPILERS: dict[type, Callable[[Any], Fragment]] = {
     Bridge: compile_bridge,
+    Destinations: compile_destinations,
     Ipv6Bridge: compile_ipv6_bridge,
     Peer: compile_peer,
     Port: compile_port,

@@ -11,6 +11,7 @@ from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow
 from flowrules.intent import (
     ANYWHERE,
     Bridge,
+    Destinations,
     Direction,
     ElasticIp,
     Gateway,
@@ -58,6 +59,10 @@ def example() -> tuple[Intent, ...]:
     rules = frozenset({Rule(6, 80, 80, ANYWHERE), Rule(6, 8000, 8005, office), Rule(-1, None, None, members)})
     return (
         Bridge(uplink=1, fabric=2),
+        Destinations(
+            open=frozenset({Prefix(ipv4_to_int("198.51.100.0"), 24)}),
+            closed=frozenset({Prefix(ipv4_to_int("198.51.100.1"), 32)}),
+        ),
         Network(vpc=1, prefix=Prefix(ipv4_to_int("172.31.0.0"), 16), vlan=101),
         Gateway(vpc=1, address=ipv4_to_int("172.31.0.1")),
         Port(ofport=3, mac=web, addresses=(private,), vpc=1, groups=(1,)),

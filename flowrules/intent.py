@@ -237,8 +237,20 @@ class MetadataClient:
     address: int
 
 
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Which IPv4 destinations outside a VPC the operator has opened and closed, besides what is closed to everyone.
+
+    ``closed`` wins over ``open`` unless that names the very same address, as a prefix of 32 bits.
+    """
+
+    open: frozenset[Prefix]
+    closed: frozenset[Prefix]
+
+
 Intent = (
     Bridge
+    | Destinations
     | Ipv6Bridge
     | Peer
     | Port

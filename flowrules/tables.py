@@ -36,12 +36,11 @@ ICMP_IN_PORT = 8
 ICMP_IN_HOST = 9
 SPOOF = 10
 ARP = 12
-ND = 13
 EGRESS_TRACK = 15
-DHCP = 16
-METADATA = 17
-METADATA_BACK = 18
-EGRESS_STATE = 20
+METADATA = 16
+METADATA_BACK = 17
+EGRESS_STATE = 18
+DESTINATIONS = 20
 EGRESS_GROUPS = 21
 EGRESS_RULES = 22
 EGRESS_ACT = 23
@@ -50,7 +49,11 @@ ROUTE = 30
 ICMP_OUT = 31
 ELASTIC_OUT = 32
 HAIRPIN = 33
-ICMP_OUT_PORT = 34
+SENDER_SHARE = 35
+SENDER_ASKS = 36
+DHCP = 37
+ND = 38
+ICMP_OUT_REPAIR = 39
 INGRESS_TRACK = 40
 INGRESS_STATE = 41
 INGRESS_GROUPS = 42
@@ -75,9 +78,9 @@ TABLES: dict[int, Table] = {
         _table(
             CLASSIFY,
             "CLASSIFY",
-            "Which port did the packet come from?  Unknown ports, unknown tunnel peers and tagged frames of "
-            "instances end here.",
-            (f.IN_PORT, f.VLAN_VID, f.TUN_SRC),
+            "Which port did the packet come from?  Unknown ports, unknown tunnel peers, tagged frames of instances and "
+            "frames with a MAC that is not the instance's end here.",
+            (f.IN_PORT, f.VLAN_VID, f.ETH_SRC, f.TUN_SRC),
             EXTERNAL_IN,
             FABRIC_IN,
             SPOOF,
@@ -118,30 +121,22 @@ TABLES: dict[int, Table] = {
         _table(
             SPOOF,
             "SPOOF",
-            "An instance may only send as itself: its MAC, its addresses, ARP and neighbour solicitations that say the "
-            "same; before it has an address, DHCP.  Router and neighbour advertisements, redirects, DHCPv6 servers and "
-            "IPv6 multicast end here.",
+            "An instance, whose MAC CLASSIFY has seen to, may only send from its addresses, and ARP and neighbour "
+            "solicitations that say the same; before it has an address, DHCP and ARP probes.  Router and neighbour "
+            "advertisements, redirects, DHCPv6 servers and IPv6 multicast end here.",
             (
-                *(f.IN_PORT, f.ETH_TYPE, f.ETH_SRC, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC, f.IPV4_DST, *_CLIENT),
+                *(f.IN_PORT, f.ETH_TYPE, f.ARP_SHA, f.ARP_SPA, f.IPV4_SRC, f.IPV4_DST, *_CLIENT),
                 *(f.IPV6_SRC, f.IPV6_DST, f.ICMPV6_TYPE, f.ICMPV6_CODE, f.ND_SLL),
             ),
-            DHCP,
             ARP,
-            ND,
+            SENDER_SHARE,
             EGRESS_TRACK,
         ),
         _table(
             ARP,
             "ARP",
-            "Answers ARP for gateways and known addresses of the VPC; nothing is flooded.",
-            (f.ETH_TYPE, f.METADATA, f.IN_PORT, f.ARP_OP, f.ARP_TPA),
-        ),
-        _table(
-            ND,
-            "ND",
-            "Answers neighbour solicitations, which SPOOF has made advertisements, for gateways and known addresses of "
-            "the VPC; nothing is flooded.",
-            (f.ETH_TYPE, f.METADATA, f.IP_PROTO, f.ICMPV6_TYPE, f.ND_TARGET),
+            "Answers ARP for gateways and known addresses of the VPC, but nobody for its own; nothing is flooded.",
+            (f.ETH_TYPE, f.METADATA, f.ARP_OP, f.ARP_TPA),
         ),
         _table(
             EGRESS_TRACK,
@@ -149,15 +144,9 @@ TABLES: dict[int, Table] = {
             "Looks the connection up in the zone of the source port.  DHCP to everyone or to a gateway and the way to "
             "the metadata service need no rule and leave here.",
             (f.METADATA, f.ETH_TYPE, f.IPV4_DST, *_CLIENT, f.TCP_DST),
-            DHCP,
+            SENDER_SHARE,
             METADATA,
             EGRESS_STATE,
-        ),
-        _table(
-            DHCP,
-            "DHCP",
-            "The share of one source port, then before the controller, which answers out of that port.",
-            (f.REG0,),
         ),
         _table(
             METADATA,
@@ -179,7 +168,17 @@ TABLES: dict[int, Table] = {
             "by the rules, every one of them (unless a cloud keeps connections whose rule has gone).",
             (f.CT_STATE, f.CT_MARK),
             ROUTE,
+            DESTINATIONS,
+        ),
+        _table(
+            DESTINATIONS,
+            "DESTINATIONS",
+            "May an instance of this cloud open connections to that address at all?  Its VPC yes; the operator's own "
+            "networks no: private and special ranges outside the VPC, gateways of pools, other ends of tunnels.  Comes "
+            "after EGRESS_STATE and before EGRESS_GROUPS, so that answers to whoever came from such a network pass.",
+            (f.METADATA, f.ETH_TYPE, f.IPV4_DST),
             EGRESS_GROUPS,
+            EGRESS_ACT,
         ),
         _table(
             EGRESS_GROUPS,
@@ -225,7 +224,7 @@ TABLES: dict[int, Table] = {
             "ELASTIC_OUT.  Obsolete errors (source quench, redirect) are not repaired and end here.",
             (f.ETH_TYPE, f.IP_PROTO, f.ICMP_TYPE),
             HAIRPIN,
-            ICMP_OUT_PORT,
+            SENDER_SHARE,
         ),
         _table(
             ELASTIC_OUT,
@@ -242,11 +241,33 @@ TABLES: dict[int, Table] = {
             EXTERNAL_IN,
         ),
         _table(
-            ICMP_OUT_PORT,
-            "ICMP_OUT_PORT",
-            "The share of one source port, then before the controller; repaired errors come back to HAIRPIN.",
+            SENDER_SHARE,
+            "SENDER_SHARE",
+            "The share of one source port in all that costs more than a look into the datapath's cache: DHCP, ICMP "
+            "errors to be repaired, neighbour solicitations.",
             (f.REG0,),
+            SENDER_ASKS,
         ),
+        _table(
+            SENDER_ASKS,
+            "SENDER_ASKS",
+            "What did it want?  Solicitations come to ND by another lap through the datapath, so that those beyond the "
+            "share are dropped there, before Open vSwitch has to make an answer.",
+            (f.ETH_TYPE, f.IP_PROTO),
+            DHCP,
+            ND,
+            ICMP_OUT_REPAIR,
+        ),
+        _table(DHCP, "DHCP", "Before the controller, which answers out of the port that asked.", ()),
+        _table(
+            ND,
+            "ND",
+            "Answers neighbour solicitations for gateways and known addresses of the VPC, once they have become "
+            "advertisements; nothing is flooded.",
+            (f.ETH_TYPE, f.METADATA, f.IP_PROTO, f.ICMPV6_TYPE, f.ND_TARGET),
+            ND,
+        ),
+        _table(ICMP_OUT_REPAIR, "ICMP_OUT_REPAIR", "Before the controller; repaired errors come back to HAIRPIN.", ()),
         _table(
             INGRESS_TRACK,
             "INGRESS_TRACK",

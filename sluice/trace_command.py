@@ -21,8 +21,11 @@ from sluice.screen import json_option, opened_store, show, show_json
 ALLOWED = 0
 DENIED = 2
 _TIMEOUT = 60.0
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "vrrp": 112, "sctp": 132}
-_ICMP = 1
+_PROTOCOLS = {
+    **{"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51},
+    **{"icmpv6": 58, "vrrp": 112, "sctp": 132},
+}
+_ICMP = (1, 58)
 
 
 @click.command()
@@ -37,8 +40,9 @@ def trace(
 ) -> None:
     """Ask the switches what they would do with a new connection from SOURCE to DESTINATION.
 
-    Both are an instance id, the Name of an instance, a network interface id, a private or elastic IP, or any address
-    outside.  PROTOCOL is a name (tcp, udp, icmp, ...) or number, PORT a port, for ICMP TYPE or TYPE/CODE (default 8/0).
+    Both are an instance id, the Name of an instance, a network interface id, a private, IPv6 or elastic IP address, or
+    any address outside.  PROTOCOL is a name (tcp, udp, icmp, icmpv6, ...) or number, PORT a port, for ICMP TYPE or
+    TYPE/CODE (default: an echo request).  Between two instances it goes by IPv4, but icmpv6 and IPv6 addresses by IPv6.
 
     Exit status: 0 = allowed, 2 = denied, 1 = it cannot be told.
     """
@@ -59,10 +63,10 @@ def _service(protocol: str, port: str | None) -> dict[str, int | None]:
     if number is None:
         number = _number(protocol, 255, f"{protocol!r} is no protocol: name {', '.join(_PROTOCOLS)} or a number")
     code = None
-    if number == _ICMP and port is not None and "/" in port:
+    if number in _ICMP and port is not None and "/" in port:
         port, _, text = port.partition("/")
         code = _number(text, 255, f"{text!r} is no ICMP code")
-    most = 255 if number == _ICMP else 65535
+    most = 255 if number in _ICMP else 65535
     return {
         "protocol": number,
         "port": None if port is None else _number(port, most, f"{port!r} is no port from 0 to {most}"),

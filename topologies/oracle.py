@@ -5,12 +5,13 @@ Written apart from the compiler, so that the two can be held against each other:
 
 Sources: "Amazon VPC User Guide", chapters "Security group rules" (a group as source stands for the private addresses of
 its members' network interfaces; rules of several groups add up; connections are tracked), "Internet gateways" and
-"Elastic IP addresses" (one-to-one translation, nothing leaves without a public address).
+"Elastic IP addresses" (one-to-one translation, nothing leaves without a public address).  That instances may not call
+addresses of the operator's own networks is this cloud's law, as RFC 6890 lists the ranges where such networks are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from random import Random
@@ -20,6 +21,7 @@ from econe_api.store.records import (
     AddressRecord,
     GroupRecord,
     InterfaceRecord,
+    PoolRecord,
     PrefixListRecord,
     Record,
     RuleRecord,
@@ -33,17 +35,29 @@ OUTSIDE = "outside"
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 _ICMP_ERRORS = (3, 4, 5, 11, 12)
 _ANY = -1
-_Kind = TypeVar("_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord, PrefixListRecord)
+_SPECIAL = [
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+]
+_Kind = TypeVar(
+    "_Kind", VpcRecord, SubnetRecord, InterfaceRecord, GroupRecord, AddressRecord, PoolRecord, PrefixListRecord
+)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A cloud: the store's records, the host that each plugged interface runs on, and how the hosts are wired."""
+    """A cloud: the store's records, the host that each plugged interface runs on, and how the hosts are wired.
+
+    ``tunnels`` are the hosts' own addresses on a vxlan fabric; what the operator allows and denies are networks.
+    """
 
     records: tuple[Record, ...]
     hosts: Mapping[str, str]
     uplinks: frozenset[str]
     fabric: frozenset[str]
+    tunnels: frozenset[str] = frozenset()
+    allowed_destinations: tuple[str, ...] = ()
+    denied_destinations: tuple[str, ...] = ()
 
     def all(self, kind: type[_Kind]) -> Iterator[_Kind]:
         """The records of one kind."""
@@ -102,9 +116,23 @@ def verdict(state: State, sender: Sender, destination: str, service: Service) ->
     if version == 6 or IPv4Address(destination) in IPv4Network(vpc.cidr):  # elastic IPs are IPv4
         return _private(state, interface, sender.address, destination, service)
     public = next((a.public_ip for a in state.all(AddressRecord) if _stands_for(a, interface, sender.address)), None)
-    if public is None or not _routed_outside(state, interface):
+    if public is None or not _routed_outside(state, interface) or not _may_be_called(state, destination):
         return DENIED
     return _from_public(state, state.hosts[interface.id], public, destination, service)
+
+
+def _may_be_called(state: State, destination: str) -> bool:
+    """Outside the VPC, may an instance open connections to ``destination``?"""
+    pools = list(state.all(PoolRecord))
+    own = destination in state.tunnels or any(pool.gateway == destination for pool in pools)
+    if own or _within(destination, state.denied_destinations):
+        return f"{destination}/32" in state.allowed_destinations
+    opened = (*state.allowed_destinations, *(pool.cidr for pool in pools))
+    return _within(destination, opened) or not _within(destination, _SPECIAL)
+
+
+def _within(address: str, networks: Iterable[str]) -> bool:
+    return any(IPv4Address(address) in IPv4Network(network) for network in networks)
 
 
 def _private(state: State, sender: InterfaceRecord, source: str, destination: str, service: Service) -> Verdict:
@@ -192,8 +220,9 @@ def _covers(rule: RuleRecord, service: Service) -> bool:
     return True
 
 
-#: Hosts outside: one inside of the ranges that tests allow, one beside it.
-STRANGERS = ("198.51.100.7", "198.51.100.200")
+#: Hosts outside: one inside of the ranges that tests allow, one beside it, one on a private network of the operator's.
+STRANGERS = ("198.51.100.7", "198.51.100.200", "10.77.0.9")
+_SPECIAL_ENDS = ("203.0.113.1", "169.254.1.1", "192.168.0.1", "240.0.0.1")
 
 
 def questions(state: State, rng: Random, count: int) -> Iterator[Question]:
@@ -206,7 +235,7 @@ def questions(state: State, rng: Random, count: int) -> Iterator[Question]:
     honest = [Sender(key, address) for key, addresses in own.items() for address in addresses]
     strangers = [Sender(None, address) for address in (*STRANGERS, *private[:1])]
     liars = [Sender(key, address) for key in own for address in ("192.0.2.1", *private, *public)]
-    anywhere = [*private, *private, *public, *public, *STRANGERS, "203.0.113.99", "10.0.1.200"]
+    anywhere = [*private, *private, *public, *public, *STRANGERS, *_SPECIAL_ENDS, "203.0.113.99", "10.0.1.200"]
     for _ in range(count):
         sender = rng.choice(rng.choice([honest or strangers] * 6 + [strangers] * 3 + [liars or strangers]))
         destination = rng.choice(public if sender.interface is None and public else anywhere)

@@ -8,7 +8,7 @@ from typing import Any
 
 from econe_api.actions.parameters import given, refuse_unsupported
 from econe_api.call import Params
-from econe_api.config import METADATA_TOKENS
+from econe_api.config_sections import METADATA_TOKENS
 from econe_api.errors import Ec2Error
 from econe_api.store.metadata_tables import MetadataOptions, load_options, write_options
 from econe_api.store.transaction import Transaction

@@ -8,6 +8,7 @@ from controller.bindings import Binding, HostPorts
 from controller.index import Index, remote_of
 from controller.keys import (
     BridgeKey,
+    DestinationsKey,
     ElasticKey,
     GatewayKey,
     GroupKey,
@@ -19,7 +20,7 @@ from controller.keys import (
     PortKey,
     PrefixKey,
 )
-from controller.projection import resolve
+from controller.projection import prefix, resolve
 from controller.world import World
 from econe_api.store.records import (
     AddressRecord,
@@ -37,6 +38,7 @@ from flowrules.addresses import ipv4_to_int, mac_to_int
 from flowrules.intent import (
     ANYWHERE,
     Bridge,
+    Destinations,
     Direction,
     ElasticIp,
     Gateway,
@@ -108,6 +110,7 @@ def test_what_a_host_with_a_port_knows(world):
     rules = frozenset({Rule(6, 80, 80, db), Rule(6, 22, 22, office)})
     expected = {
         BridgeKey(): Bridge(1, 2),
+        DestinationsKey(): Destinations(frozenset({prefix("203.0.113.0/24")}), frozenset({prefix("203.0.113.1/32")})),
         PortKey("eni-0"): Port(10, MACS[0], (IPS[0],), 5, (7,)),
         NetworkKey("vpc-1"): Network(5, Prefix(ipv4_to_int("10.0.0.0"), 16), 105),
         GatewayKey("subnet-1"): Gateway(5, ipv4_to_int("10.0.1.1")),
@@ -142,6 +145,19 @@ def test_the_metadata_service_and_who_may_ask_it(world):
     assert seen(world, "hv1", client) is None
 
 
+def test_destinations_follow_pools_tunnels_and_the_operator(world):
+    world.index.allowed_destinations = ("10.20.0.0/16", "10.20.0.1/32")
+    world.index.denied_destinations = ("192.0.2.0/24",)
+    change(world, Kind.POOL, "office", PoolRecord("office", "10.9.0.0/24", "10.9.0.1", ""))
+    dirty = world.bind("hv2", replace(world.index.hosts["hv2"], mode="vxlan", tunnel_ip=ipv4_to_int("100.64.0.2")))
+    assert all(DestinationsKey() in dirty[host] for host in world.index.hosts)
+    found = seen(world, "hv1", DestinationsKey())
+    assert found.open == {prefix(one) for one in ("10.20.0.0/16", "10.20.0.1/32", "203.0.113.0/24", "10.9.0.0/24")}
+    assert found.closed == {prefix(one) for one in ("192.0.2.0/24", "203.0.113.1/32", "10.9.0.1/32", "100.64.0.2/32")}
+    change(world, Kind.POOL, "office", None)
+    assert prefix("10.9.0.0/24") not in seen(world, "hv1", DestinationsKey()).open
+
+
 def test_what_others_need_not_know(world):
     """A group's rules and the members that they refer to are known where the group has a port, and only there."""
     for key in (
@@ -154,7 +170,7 @@ def test_what_others_need_not_know(world):
         assert seen(world, "hv2", key) is None
     assert seen(world, "hv1", MemberKey("sg-db", "eni-1", "10.0.1.11", Direction.EGRESS)) is None
     assert seen(world, "hv1", PrefixKey("0.0.0.0/0", Direction.EGRESS)) is None
-    assert [key for key in world.keys("hv3") if seen(world, "hv3", key) is not None] == [BridgeKey()]
+    assert [key for key in world.keys("hv3") if seen(world, "hv3", key) is not None] == [BridgeKey(), DestinationsKey()]
     assert seen(world, "hv9", BridgeKey()) is None
 
 

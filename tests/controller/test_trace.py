@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.bindings import HostPorts
 from controller.index import Index
 from controller.keys import EntryKey, GroupKey, MemberKey
-from controller.reasons import Journey, Service, allowing, covers, denial
-from controller.trace_ends import TraceError, read_destination, read_service, read_source
+from controller.reasons import Journey, Service, allowing, covers, denial, ending
+from controller.trace_ends import TraceError, read_destination, read_service, read_source, read_version
 from controller.trace_text import IN_PORT, Step, read_trace
 from controller.words import key_objects, key_words, rule_words
 from controller.world import World
@@ -170,6 +171,70 @@ def test_every_reason_names_what_it_is_about(index):
     assert denial(index, None, journey)
 
 
+NATIVE_TUNNEL = """\
+Flow: tcp,in_port=3
+
+bridge("br-int")
+----------------
+ 0. in_port=3, priority 100, cookie 0x51ce000000000001
+    set_field:0x1->tun_id
+    set_field:10.254.0.12->tun_dst
+    output:2
+     -> output to native tunnel
+     -> tunneling to 10.254.0.12 via br-phy
+
+bridge("br-phy")
+----------------
+ 0. priority 0
+    output:1
+
+Final flow: tcp,in_port=3
+Megaflow: tcp,in_port=3
+Datapath actions: 2
+"""
+
+
+def test_the_bridge_that_carries_tunnels_is_not_the_one_asked_about():
+    found = read_trace(NATIVE_TUNNEL)
+    assert [step.table for step in found.steps] == [0]
+    assert found.steps[0].cookie == 0x51CE000000000001
+    assert (found.outputs, found.tunnel) == ((2,), 1)
+
+
+def test_the_ip_version_follows_the_ends():
+    interface, four, six = {"interface": "eni-0"}, {"address": "192.0.2.1"}, {"address": "2001:db8::1"}
+    assert read_version(interface, interface, Service(6, 80)) == 4
+    assert read_version(interface, interface, Service(58, 128, 0)) == 6
+    assert read_version(interface, six, Service(6, 80)) == 6
+    assert read_version(four, interface, Service(1, 8, 0)) == 4
+    for source, destination, service in [
+        (four, six, Service(6, 80)),
+        (interface, six, Service(1, 8, 0)),
+        (four, interface, Service(58, 128, 0)),
+    ]:
+        with pytest.raises(TraceError):
+            read_version(source, destination, service)
+
+
+def test_a_closed_destination_is_blamed_on_what_it_is(index):
+    closed, act = Step(tables.DESTINATIONS, "", 10, 7, ("resubmit(,23)",)), Step(tables.EGRESS_ACT, "", 1, 9, ("drop",))
+    ruled = Step(tables.EGRESS_GROUPS, "", 10, 8, ())
+    assert ending([closed, act]) is closed
+    assert ending([closed, ruled, act]) is act
+    assert ending([]) is None
+    index.hosts["hv1"] = HostPorts(1, "br-int", tunnel_ip=0x0A_FE_00_0B)
+    index.denied_destinations = ("198.51.100.0/24",)
+    for address, words in [
+        ("203.0.113.1", "203.0.113.1 is the gateway of pool public, and"),
+        ("10.254.0.11", "10.254.0.11 is where host hv1 takes tunnel packets"),
+        ("198.51.100.7", "198.51.100.7 is in 198.51.100.0/24 of denied_destinations"),
+        ("192.168.1.1", "192.168.1.1 is in a private or special range outside the VPC"),
+    ]:
+        said = denial(index, closed, Journey(Service(6, 22), "10.0.1.10", address, "eni-0", None))
+        assert said.startswith(words)
+        assert (f"{address}/32 among allowed_destinations" in said) is ("special range" not in words)
+
+
 def test_the_surprise_of_a_group_behind_an_elastic_ip_is_explained(index):
     journey = Journey(Service(6, 22), "203.0.113.10", "10.0.1.11", "eni-0", "eni-1")
     ended = denial(index, Step(tables.INGRESS_ACT, "", 1, 9, ("drop",)), journey)
@@ -210,7 +275,7 @@ def test_ends_are_who_the_user_means(index):
         ({"address": "10.0.9.9"}, "nobody has 10.0.9.9"),
         ({"address": "203.0.113.77"}, "not associated"),
         ({"address": "web"}, "neither an address nor an instance"),
-        ({"address": "2001:db8::1"}, "only IPv4"),
+        ({"address": "2001:db8::1"}, "nobody comes in by IPv6"),
     ],
 )
 def test_ends_that_nobody_is_are_errors(index, spec, error):
@@ -223,6 +288,7 @@ def test_ends_that_nobody_is_are_errors(index, spec, error):
     [
         ({"protocol": 6, "port": 80}, Service(6, 80)),
         ({"protocol": 1}, Service(1, 8, 0)),
+        ({"protocol": 58}, Service(58, 128, 0)),
         ({"protocol": 1, "port": 3, "code": 4}, Service(1, 3, 4)),
         ({"protocol": 47, "port": 1}, Service(47)),
         ({"protocol": 6}, None),

@@ -35,6 +35,8 @@ socket = "/run/sluice/controller.sock"
 agent_listen = "0.0.0.0:6654"
 revoked_connections = "keep"
 audit_interval = 5.5
+allowed_destinations = ["10.20.0.0/16", "10.0.0.53"]
+denied_destinations = ["192.0.2.0/24"]
 
 [compute]
 backend = "namespace"
@@ -115,6 +117,8 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         "0.0.0.0:6654",
         "keep",
         5.5,
+        ("10.20.0.0/16", "10.0.0.53/32"),
+        ("192.0.2.0/24",),
     )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
     assert dataclasses.astuple(config.dhcp) == (("192.0.2.1", "192.0.2.2"), "cloud.example", 1450, 600)
@@ -194,6 +198,23 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
         (
             '[controller]\nrevoked_connections = "drop"',
             'controller.revoked_connections: \'drop\' is no way to treat them; write "cut" or "keep"',
+        ),
+        (
+            '[controller]\nallowed_destinations = "10.0.0.0/8"',
+            'controller.allowed_destinations: is a string, not an array such as ["10.20.0.0/16"]; '
+            'write an array such as ["10.20.0.0/16"]',
+        ),
+        (
+            '[controller]\nallowed_destinations = ["fd00::/8"]',
+            "controller.allowed_destinations: 'fd00::/8' is no IPv4 network; write networks such as \"10.20.0.0/16\"",
+        ),
+        (
+            '[controller]\ndenied_destinations = ["10.0.0.1/8"]',
+            "controller.denied_destinations: '10.0.0.1/8' is within a network, not one; write \"10.0.0.0/8\"",
+        ),
+        (
+            '[controller]\nallowed_destinations = ["192.0.2.1"]\ndenied_destinations = ["192.0.2.1/32"]',
+            "controller.allowed_destinations: '192.0.2.1/32' is denied as well; leave it out of one of them",
         ),
         ("[dhcp]\nlease = 1", "dhcp.lease: 1 is out of range; write a number from 60 to 4294967295"),
         (

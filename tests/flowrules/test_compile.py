@@ -9,6 +9,7 @@ from flowrules.compiler import compile_intent
 from flowrules.intent import (
     ANYWHERE,
     Bridge,
+    Destinations,
     Direction,
     ElasticIp,
     Gateway,
@@ -54,14 +55,14 @@ NAMES = {
 ANSWER = re.compile(
     r"move:NXM_OF_ETH_SRC\[\]->NXM_OF_ETH_DST\[\] set_field:(?P<mac>\S+)->eth_src set_field:2->arp_op "
     r"move:NXM_NX_ARP_SHA\[\]->NXM_NX_ARP_THA\[\] move:NXM_OF_ARP_SPA\[\]->NXM_OF_ARP_TPA\[\] "
-    r"set_field:(?P=mac)->arp_sha set_field:(?P<address>\S+)->arp_spa IN_PORT"
+    r"set_field:(?P=mac)->arp_sha set_field:(?P<address>\S+)->arp_spa "
 )
 
 
 def in_words(flow):
     """``TABLE priority match: actions`` with names for numbers, and an ARP answer as one."""
     does = re.sub(r",(?![^()]*(?:\([^()]*\)[^()]*)*\))", " ", actions_text(flow.actions))
-    does = ANSWER.sub(r"is-at(\g<address>,\g<mac>)", does)
+    does = ANSWER.sub(r"is-at(\g<address>,\g<mac>) ", does)
     for spelled, name in NAMES.items():
         does = does.replace(spelled, name)
     does = re.sub(r"(?:load|set_field):([^ )]+)->(\w+)", r"\2=\1", does)
@@ -77,13 +78,14 @@ GOLDEN = (
         """
         CLASSIFY 100 in_port=1,vlan_tci=0x0000/0x1fff: EXTERNAL_IN
         CLASSIFY 100 in_port=2: FROM_FABRIC=0x1 FABRIC_IN
+        SPOOF 10 arp,arp_spa=0.0.0.0: move:NXM_OF_ETH_SRC[]->NXM_NX_ARP_SHA[] ARP
         EGRESS_TRACK 1 ip: ct(table=EGRESS_STATE,zone=SOURCE_ZONE)
         EGRESS_STATE 100 ct_state=+inv+trk: drop
         EGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0/0x1: ROUTE
         EGRESS_STATE 90 ct_state=+rel-inv+trk,ct_mark=0x1/0x1: drop
         EGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0/0x1: ROUTE
         EGRESS_STATE 80 ct_state=+est-rel+rpl-inv+trk,ct_mark=0x1/0x1: drop
-        EGRESS_STATE 10 ct_state=+trk: EGRESS_GROUPS
+        EGRESS_STATE 10 ct_state=+trk: DESTINATIONS
         EGRESS_ACT 10 ct_state=+new+trk,ip,reg5=0x1/0x1: ct(commit,zone=SOURCE_ZONE) ROUTE
         EGRESS_ACT 10 ct_state=+est+trk,ct_mark=0/0x1,ip,reg5=0x1/0x1: ROUTE
         EGRESS_ACT 10 ct_state=+est+trk,ct_mark=0x1/0x1,ip,reg5=0x1/0x1: \
@@ -114,36 +116,59 @@ GOLDEN = (
         ICMP_IN 10 icmp,icmp_type=4: drop
         ICMP_IN 10 icmp,icmp_type=5: drop
         ICMP_IN 1 all: INGRESS_TRACK
-        ICMP_OUT 10 icmp,icmp_type=3: ICMP_OUT_PORT
-        ICMP_OUT 10 icmp,icmp_type=11: ICMP_OUT_PORT
-        ICMP_OUT 10 icmp,icmp_type=12: ICMP_OUT_PORT
+        ICMP_OUT 10 icmp,icmp_type=3: SENDER_SHARE
+        ICMP_OUT 10 icmp,icmp_type=11: SENDER_SHARE
+        ICMP_OUT 10 icmp,icmp_type=12: SENDER_SHARE
         ICMP_OUT 10 icmp,icmp_type=4: drop
         ICMP_OUT 10 icmp,icmp_type=5: drop
         ICMP_OUT 1 all: HAIRPIN
         ICMP_IN_HOST 1 all: meter:1 CONTROLLER:65535
-        EGRESS_TRACK 10 udp,nw_dst=255.255.255.255,tp_src=68,tp_dst=67: DHCP
+        ICMP_OUT_REPAIR 1 all: CONTROLLER:65535
+        SPOOF 10 udp,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67: SENDER_SHARE
+        EGRESS_TRACK 10 udp,nw_dst=255.255.255.255,tp_src=68,tp_dst=67: SENDER_SHARE
+        DHCP 1 all: CONTROLLER:65535
+        SENDER_ASKS 10 udp: DHCP
+        SENDER_ASKS 10 icmp: ICMP_OUT_REPAIR
+        """,
+    ),
+    (
+        Destinations(
+            frozenset({Prefix(ipv4_to_int("10.20.0.0"), 16), Prefix(ipv4_to_int("10.20.0.1"), 32)}),
+            frozenset({Prefix(ipv4_to_int("10.20.0.1"), 32), Prefix(ipv4_to_int("192.0.2.1"), 32)}),
+        ),
+        """
+        DESTINATIONS 40 ip,nw_dst=10.20.0.1: EGRESS_GROUPS
+        DESTINATIONS 30 ip,nw_dst=192.0.2.1: EGRESS_ACT
+        DESTINATIONS 20 ip,nw_dst=10.20.0.0/16: EGRESS_GROUPS
+        DESTINATIONS 10 ip,nw_dst=0.0.0.0/8: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=10.0.0.0/8: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=100.64.0.0/10: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=127.0.0.0/8: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=169.254.0.0/16: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=172.16.0.0/12: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=192.168.0.0/16: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=224.0.0.0/4: EGRESS_ACT
+        DESTINATIONS 10 ip,nw_dst=240.0.0.0/4: EGRESS_ACT
+        DESTINATIONS 1 all: EGRESS_GROUPS
         """,
     ),
     (
         Port(10, VM, (VM_IP,), 5, (7, 8)),
         """
-        CLASSIFY 100 in_port=10,vlan_tci=0x0000/0x1fff: SOURCE_PORT=0xa VPC=0x5 SPOOF
+        CLASSIFY 100 in_port=10,vlan_tci=0x0000/0x1fff,dl_src=02:00:00:00:00:0a: SOURCE_PORT=0xa VPC=0x5 SPOOF
         EGRESS_GROUPS 10 reg0=0xa: GROUP=0x7 EGRESS_RULES GROUP=0x8 EGRESS_RULES EGRESS_ACT
         INGRESS_GROUPS 10 reg1=0xa: VERDICT=0 GROUP=0x7 INGRESS_RULES GROUP=0x8 INGRESS_RULES INGRESS_ACT
         ICMP_IN_PORT 10 reg1=0xa: meter:131082 ICMP_IN_HOST
-        ICMP_OUT_PORT 10 reg0=0xa: meter:65546 CONTROLLER:65535
-        SPOOF 10 udp,in_port=10,dl_src=02:00:00:00:00:0a,nw_src=0.0.0.0,nw_dst=255.255.255.255,tp_src=68,tp_dst=67: DHCP
-        DHCP 10 reg0=0xa: meter:65546 CONTROLLER:65535
-        SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=0.0.0.0,arp_sha=02:00:00:00:00:0a: ARP
-        SPOOF 10 arp,in_port=10,dl_src=02:00:00:00:00:0a,arp_spa=10.0.1.10,arp_sha=02:00:00:00:00:0a: ARP
-        SPOOF 10 ip,in_port=10,dl_src=02:00:00:00:00:0a,nw_src=10.0.1.10: EGRESS_TRACK
-        ARP 110 arp,in_port=10,arp_tpa=10.0.1.10,arp_op=1: drop
+        SENDER_SHARE 10 reg0=0xa: meter:65546 SENDER_ASKS
+        SPOOF 10 arp,in_port=10,arp_spa=10.0.1.10,arp_sha=02:00:00:00:00:0a: ARP
+        SPOOF 10 ip,in_port=10,nw_src=10.0.1.10: EGRESS_TRACK
         """,
     ),
     (
         Neighbour(5, VM_IP, VM, Local(10), routed=False),
         """
-        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.10,arp_op=1: is-at(10.0.1.10,02:00:00:00:00:0a)
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.10,arp_op=1: is-at(10.0.1.10,02:00:00:00:00:0a) in_port=0xa \
+        output:SOURCE_ZONE
         ROUTE 100 ip,metadata=0x5,dl_dst=02:00:00:00:00:0a,nw_dst=10.0.1.10: DESTINATION_PORT=0xa ct_clear \
         INGRESS_TRACK
         """,
@@ -151,7 +176,7 @@ GOLDEN = (
     (
         Neighbour(5, PEER_IP, PEER, Remote(2, 105), routed=True),
         """
-        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.11,arp_op=1: is-at(10.0.1.11,02:00:00:00:00:0b)
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.11,arp_op=1: is-at(10.0.1.11,02:00:00:00:00:0b) IN_PORT
         ROUTE 100 ip,reg6=0/0x2,metadata=0x5,dl_dst=02:00:00:00:00:0b,nw_dst=10.0.1.11: push_vlan:0x8100 \
         vlan_vid=4201 output:2
         ROUTE 90 ip,reg6=0/0x2,metadata=0x5,dl_dst=02:5c:e0:00:00:01,nw_dst=10.0.1.11: dec_ttl \
@@ -163,14 +188,15 @@ GOLDEN = (
         """
         ROUTE 50 ip,metadata=0x5,dl_dst=02:5c:e0:00:00:01,nw_dst=10.0.0.0/16: drop
         INGRESS_TRACK 10 ip,reg6=0x1/0x1,metadata=0x5,nw_src=10.0.0.0/16: drop
+        DESTINATIONS 50 ip,metadata=0x5,nw_dst=10.0.0.0/16: EGRESS_GROUPS
         FABRIC_IN 10 dl_vlan=105: pop_vlan VPC=0x5 ROUTE
         """,
     ),
     (
         Gateway(5, ipv4_to_int("10.0.1.1")),
         """
-        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.1,arp_op=1: is-at(10.0.1.1,02:5c:e0:00:00:01)
-        EGRESS_TRACK 10 udp,metadata=0x5,nw_dst=10.0.1.1,tp_src=68,tp_dst=67: DHCP
+        ARP 100 arp,metadata=0x5,arp_tpa=10.0.1.1,arp_op=1: is-at(10.0.1.1,02:5c:e0:00:00:01) IN_PORT
+        EGRESS_TRACK 10 udp,metadata=0x5,nw_dst=10.0.1.1,tp_src=68,tp_dst=67: SENDER_SHARE
         """,
     ),
     (
@@ -206,7 +232,7 @@ GOLDEN = (
     (
         ElasticIp(ipv4_to_int("203.0.113.9"), VM_IP, 10, VM, 5, mac_to_int("02:00:00:00:00:fe")),
         """
-        EXTERNAL_IN 10 arp,arp_tpa=203.0.113.9,arp_op=1: is-at(203.0.113.9,02:e1:cb:00:71:09)
+        EXTERNAL_IN 10 arp,arp_tpa=203.0.113.9,arp_op=1: is-at(203.0.113.9,02:e1:cb:00:71:09) IN_PORT
         EXTERNAL_IN 10 ip,dl_dst=02:e1:cb:00:71:09,nw_dst=203.0.113.9: dec_ttl ip_dst=10.0.1.10 \
         eth_src=02:5c:e0:00:00:01 eth_dst=02:00:00:00:00:0a VPC=0x5 DESTINATION_PORT=0xa VIA_ELASTIC_IP=0x1 \
         REPLACED=0xcb007109 ICMP_IN
@@ -244,9 +270,10 @@ def test_golden(intent, expected):
 def test_both_directions_are_mirrors():
     """The tracking of ingress is that of egress with the other port, and ends in OUTPUT, not ROUTE.
 
-    DHCP goes one way only.
+    DHCP goes one way only, and so does the question for closed destinations.
     """
-    found = [line for flow in compile_intent(Bridge(1, 2)) if "DHCP" not in (line := in_words(flow))]
+    lines = [in_words(flow).replace("DESTINATIONS", "EGRESS_GROUPS") for flow in compile_intent(Bridge(1, 2))]
+    found = [line for line in lines if "SENDER_SHARE" not in line]
     egress = [line for line in found if line.startswith("EGRESS")]
     ingress = [line for line in found if line.startswith("INGRESS")]
     mirror = [
@@ -309,7 +336,7 @@ def test_a_port_without_groups():
 def test_two_addresses_of_a_port():
     found = [in_words(flow) for flow in compile_intent(Port(10, VM, (VM_IP, PEER_IP), 5, (7,)))]
     sources = [re.search(r"nw_src=([\d.]+)", line) for line in found]
-    assert [source[1] for source in sources if source] == ["0.0.0.0", "10.0.1.10", "10.0.1.11"]
+    assert [source[1] for source in sources if source] == ["10.0.1.10", "10.0.1.11"]
 
 
 def test_keeping_connections_adds_one_flow_per_direction():

@@ -7,11 +7,14 @@ from scapy.layers.l2 import Ether
 from flowrules import fields, tables
 from flowrules.actions import ToController
 from flowrules.addresses import ipv4_to_int
-from flowrules.compile_icmp import icmp_repair, port_shares, repaired_inbound, repaired_outbound
+from flowrules.compile_icmp import icmp_repair, repaired_inbound, repaired_outbound
+from flowrules.compiler import compile_intent
+from flowrules.intent import Bridge, Ipv6Bridge, Port
 from flowrules.meters import UPLINK_METER, sent_by, sent_to
 from flowrules.packet_in import BY_ACTION, PacketIn
 from flowrules.text import flow_text
 
+PORT = Port(3, 0x0200_0000_000A, (ipv4_to_int("172.31.0.4"),), 7, (1,))
 PUBLIC, PRIVATE, CLIENT = "198.51.100.64", "172.31.0.4", "203.0.113.10"
 
 
@@ -41,18 +44,26 @@ def test_outbound_goes_on_to_the_way_out(ofp_print):
 
 
 def test_whatever_goes_before_the_controller_is_below_a_meter():
-    for item in (*icmp_repair(), *port_shares(3)):
-        tables.check(item)
-        assert item.meter is not None or ToController() not in item.actions
-    assert [item.meter for item in port_shares(3)] == [sent_to(3), sent_by(3)]
-    assert [item.meter for item in icmp_repair() if ToController() in item.actions] == [UPLINK_METER]
+    """Every way to a flow that shows packets leads by one with a meter, or the flow has one itself."""
+    flows = [item for intent in (Bridge(1, 2), Ipv6Bridge(), PORT) for item in compile_intent(intent)]
+    metered = {item.table for item in flows if item.meter}
+    behind = metered | {target for table in metered for target in tables.TABLES[table].leads_to}
+    showing = {item.table for item in flows if ToController() in item.actions}
+    assert showing == {tables.ICMP_IN_HOST, tables.DHCP, tables.ICMP_OUT_REPAIR}
+    for table in (tables.DHCP, tables.ICMP_OUT_REPAIR, tables.SENDER_ASKS):
+        assert {other.number for other in tables.TABLES.values() if table in other.leads_to} <= behind
+    assert {item.table: item.meter for item in flows if item.meter} == {
+        tables.ICMP_IN_PORT: sent_to(3),
+        tables.ICMP_IN_HOST: UPLINK_METER,
+        tables.SENDER_SHARE: sent_by(3),
+    }
 
 
 @pytest.mark.parametrize(
     ("table", "share", "onward"),
     [
         (tables.ICMP_IN, tables.ICMP_IN_PORT, tables.INGRESS_TRACK),
-        (tables.ICMP_OUT, tables.ICMP_OUT_PORT, tables.HAIRPIN),
+        (tables.ICMP_OUT, tables.SENDER_SHARE, tables.HAIRPIN),
     ],
 )
 def test_errors_are_repaired_obsolete_ones_end_and_all_else_goes_on(table, share, onward):

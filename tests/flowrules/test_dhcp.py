@@ -9,10 +9,10 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from flowrules import tables
+from flowrules.actions import Resubmit, ToController
 from flowrules.addresses import ROUTER_MAC, ipv4_to_int, mac_to_int, mac_to_text
-from flowrules.compile_dhcp import broadcast_dhcp, gateway_dhcp, port_dhcp
+from flowrules.compile_dhcp import broadcast_dhcp, gateway_dhcp
 from flowrules.dhcp import Kind, Lease, answer, read_request
-from flowrules.meters import sent_by
 
 MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 ADDRESS, GATEWAY, EVERYONE = "172.31.0.4", "172.31.0.1", "255.255.255.255"
@@ -282,8 +282,9 @@ def test_every_beginning_of_a_request_is_nothing(size):
     assert read_request(frame[: min(size, len(frame) - 1)]) is None
 
 
-def test_the_flows_lead_before_the_controller_below_the_ports_meter_and_nowhere_else():
-    admit, show = port_dhcp(7, LEASE.mac)
-    for flow in (admit, show, broadcast_dhcp(), gateway_dhcp(3, LEASE.gateway)):
+def test_the_flows_lead_to_the_share_of_the_port_and_from_there_before_the_controller():
+    broadcast, again, show = broadcast_dhcp()
+    for flow in (broadcast, again, show, gateway_dhcp(3, LEASE.gateway)):
         tables.check(flow)
-    assert (show.table, show.meter) == (tables.DHCP, sent_by(7))
+        assert flow is show or flow.actions == (Resubmit(tables.SENDER_SHARE),)
+    assert (show.table, show.actions) == (tables.DHCP, (ToController(),))

@@ -28,7 +28,7 @@ from flowrules.intent import (
     Remote,
     Rule,
 )
-from flowrules.tables import EGRESS_ACT, EGRESS_TRACK, INGRESS_ACT, INGRESS_TRACK, SPOOF, TABLES
+from flowrules.tables import EGRESS_ACT, EGRESS_TRACK, INGRESS_ACT, INGRESS_TRACK, ND, SENDER_ASKS, SPOOF, TABLES
 from flowrules.text import actions_text, match_text
 
 VM, PEER = mac_to_int("02:00:00:00:00:0a"), mac_to_int("02:00:00:00:00:0b")
@@ -47,11 +47,11 @@ def lines(intent):
 def test_a_port_sends_as_itself():
     without = Port(10, VM, (1,), 5, (7,))
     more = [line for line in lines(Port(10, VM, (1,), 5, (7,), ipv6=(VM_IP,))) if line not in lines(without)]
-    asks = "icmp_type=135,icmp_code=0,nd_sll=02:00:00:00:00:0a: set_field:136->icmpv6_type,resubmit(,13)"
+    asks = "icmp_type=135,icmp_code=0,nd_sll=02:00:00:00:00:0a: resubmit(,35)"
     assert more == [
-        f"SPOOF 110 icmp6,in_port=10,dl_src=02:00:00:00:00:0a,ipv6_src=fd00::a,{asks}",
-        f"SPOOF 110 icmp6,in_port=10,dl_src=02:00:00:00:00:0a,ipv6_src=fe80::/10,{asks}",
-        "SPOOF 10 ipv6,in_port=10,dl_src=02:00:00:00:00:0a,ipv6_src=fd00::a: resubmit(,15)",
+        f"SPOOF 110 icmp6,in_port=10,ipv6_src=fd00::a,{asks}",
+        f"SPOOF 110 icmp6,in_port=10,ipv6_src=fe80::/10,{asks}",
+        "SPOOF 10 ipv6,in_port=10,ipv6_src=fd00::a: resubmit(,15)",
     ]
 
 
@@ -61,6 +61,14 @@ def test_nobody_is_a_router_a_neighbour_or_a_server():
         *(f"SPOOF 100 icmp6,icmp_type={kind}: drop" for kind in range(133, 138)),
         "SPOOF 100 udp6,tp_src=547: drop",
         "SPOOF 100 ipv6,ipv6_dst=ff00::/8: drop",
+    ]
+
+
+def test_solicitations_pass_the_meter_before_they_are_made_answers():
+    found = [line for line in lines(Ipv6Bridge()) if line.startswith(("SENDER_ASKS", "ND"))]
+    assert found == [
+        "SENDER_ASKS 10 icmp6: ct(table=38,zone=NXM_NX_REG0[0..15])",
+        "ND 110 icmp6,icmp_type=135: set_field:136->icmpv6_type,resubmit(,38)",
     ]
 
 
@@ -76,7 +84,7 @@ def test_both_sides_track_ipv6_as_they_do_ipv4():
         return sorted((table, text.replace("ipv6", "ip"), str(actions)) for table, text, actions in spelled)
 
     assert tracked(Ipv6Bridge()) == tracked(Bridge(1, 2))
-    assert {flow.table for flow in compile_intent(Ipv6Bridge())} == {*tables, SPOOF}
+    assert {flow.table for flow in compile_intent(Ipv6Bridge())} == {*tables, SPOOF, SENDER_ASKS, ND}
     compile_all([Bridge(1, 2), Ipv6Bridge()])  # no flow of the one is the other's
 
 

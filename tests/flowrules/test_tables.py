@@ -98,14 +98,14 @@ def test_contradicting_objects_are_refused():
 
 
 def test_tables_lead_onward_only():
-    """No packet can run in circles: only the router and the hairpin go back, each once.
+    """No packet can run in circles: only the router, the hairpin and solicitations go back, each once.
 
     The repair of outgoing ICMP errors has a lower number than what comes before it, and goes on to higher ones only.
     """
     back = {
         (table.number, target) for table in t.TABLES.values() for target in table.leads_to if target <= table.number
     }
-    assert back == {(t.ROUTE, t.ROUTE), (t.HAIRPIN, t.EXTERNAL_IN), (t.ELASTIC_OUT, t.ICMP_OUT)}
+    assert back == {(t.ROUTE, t.ROUTE), (t.ND, t.ND), (t.HAIRPIN, t.EXTERNAL_IN), (t.ELASTIC_OUT, t.ICMP_OUT)}
     assert {target for table in t.TABLES.values() for target in table.leads_to} <= t.TABLES.keys()
 
 

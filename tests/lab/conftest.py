@@ -1,5 +1,6 @@
 """A whole cloud for the traffic cases, and short words for what the cases do with it."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -8,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from econe_api.store.engine import make_engine
+from econe_api.store.feed import Feed
+from sluice.commands import cli
 from topologies.cloud import Cloud, Plan
-from topologies.layout import OUTSIDE_IP
+from topologies.layout import OUTSIDE_IP, fabric_ip
+from topologies.oracle import DENIED, State, verdict
 from topologies.vantage import SHUT
 
+NOBODY = frozenset()
 ANYONE = "0.0.0.0/0"
+ANYONE_IPV6 = "::/0"
 #: Seconds within which a revalidation of cached datapath flows must be over.
 REVALIDATION = 2.0
 
@@ -166,6 +174,32 @@ def _permission(protocol, first, last, remote):
     return permission
 
 
+class SixWorld:
+    """Instances with one IPv6 address each, and rules about it."""
+
+    def __init__(self, world):
+        self.world = world
+        self.group = world.group
+
+    def launch(self, groups, host=None):
+        guest = self.world.launch(groups, host, Ipv6AddressCount=1)
+        found = self.world.ec2.describe_instances(InstanceIds=[guest.id])["Reservations"][0]["Instances"][0]
+        guest.ipv6 = found["NetworkInterfaces"][0]["Ipv6Addresses"][0]["Ipv6Address"]
+        assert found["Ipv6Address"] == guest.ipv6
+        return guest
+
+    def allow(self, group, protocol, first=None, last=None, source=ANYONE_IPV6):
+        self.world.allow(group, protocol, first, last, source)
+
+    def revoke(self, group, protocol, first=None, last=None, source=ANYONE_IPV6):
+        self.world.revoke(group, protocol, first, last, source)
+
+
+@pytest.fixture
+def six(world):
+    return SixWorld(world)
+
+
 @pytest.fixture(scope="session")
 def cloud():
     state = Path(tempfile.mkdtemp(prefix="sluice-lab-"))
@@ -219,3 +253,39 @@ def keeping(keeping_cloud):
         yield made
     finally:
         made.clean()
+
+
+class Trace:
+    """``sluice trace --json`` as the shell would run it, held against the oracle each time."""
+
+    def __init__(self, world):
+        self.world = world
+        self.config = world.cloud.config
+
+    def __call__(self, source, destination, protocol="tcp", port="80"):
+        words = [source, destination, protocol, *([port] if port else [])]
+        done = CliRunner().invoke(cli, ["--config", str(self.world.cloud.config_file), "trace", "--json", *words])
+        assert done.exit_code in (0, 2), (done.output, done.exception)
+        found = json.loads(done.output)
+        assert done.exit_code == (0 if found["allowed"] else 2)
+        return found
+
+    def state(self):
+        """The cloud as the oracle sees it."""
+        engine = make_engine(self.config.database)
+        records = tuple(change.record for change in Feed(engine).snapshot().changes)
+        engine.dispose()
+        interfaces = [record.id for record in records if hasattr(record, "mac")]
+        hosts = {key: host for key in interfaces if (host := self.world.cloud.host_of(key))}
+        everywhere = frozenset(self.world.cloud.lab.hypervisors)
+        vxlan = self.world.cloud.plan.fabric == "vxlan"
+        return State(records, hosts, everywhere, everywhere, frozenset(map(fabric_ip, everywhere)) if vxlan else NOBODY)
+
+    def agrees(self, found, sender, destination, service):
+        """Does the oracle say the same?"""
+        return found["allowed"] is (verdict(self.state(), sender, destination, service) != DENIED)
+
+
+@pytest.fixture
+def trace(world):
+    return Trace(world)

@@ -94,7 +94,7 @@ def test_forged_frames_arrive_nowhere(world):
         for mac, address in (
             (neighbour.mac, neighbour.private_ip),
             (distant.mac, distant.private_ip),
-            (ROUTER_MAC, "239.0.0.1"),  # nobody answers what goes to many, not even with an error
+            (ROUTER_MAC, "198.51.100.255"),  # nobody answers what goes to many, not even with an error
         )
     ]
     lab = world.cloud.lab
@@ -151,3 +151,30 @@ def test_replies_pass_without_a_rule_and_unsolicited_ones_do_not(world, outside_
         arrived = ear.heard()
     assert any(MARK in one for one in arrived)
     assert not any(TOKEN in one for one in arrived)
+
+
+def test_who_asks_for_its_own_address_hears_nothing_and_who_asks_for_a_neighbours_is_answered(world):
+    """RFC 5227: an answer to a probe for one's own address would say that somebody else has it."""
+    group = world.group("probing")
+    one, other = world.launch([group], host="h1"), world.launch([group], host="h1")
+    distant = world.launch([group], host="h2")
+
+    def ask(who, source, hardware=one.mac):
+        return bytes(
+            Ether(src=one.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=hardware, psrc=source, pdst=who.private_ip)
+        )
+
+    silent = [ask(one, "0.0.0.0"), ask(one, one.private_ip)]  # a probe and an announcement
+    asked = [ask(other, "0.0.0.0", "02:00:00:00:00:99"), ask(other, one.private_ip), ask(distant, one.private_ip)]
+    last = ask(distant, "0.0.0.0")
+    mark = bytes(map(int, distant.private_ip.split("."))) + bytes.fromhex(one.mac.replace(":", "")) + bytes(4)
+    with Ear(one.inside, "eth0", mark) as ear:
+        send(one.inside, "eth0", [*silent, *asked, last])
+        answers = [found[ARP] for frame in ear.heard() if ARP in (found := Ether(frame))]
+    said = [(found.op, found.psrc, found.hwsrc, found.pdst, found.hwdst) for found in answers]
+    assert said == [
+        (2, other.private_ip, other.mac, "0.0.0.0", one.mac),
+        (2, other.private_ip, other.mac, one.private_ip, one.mac),
+        (2, distant.private_ip, distant.mac, one.private_ip, one.mac),
+        (2, distant.private_ip, distant.mac, "0.0.0.0", one.mac),
+    ]

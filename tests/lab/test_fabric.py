@@ -17,6 +17,7 @@ from topologies.cloud import Cloud, Plan
 from topologies.control_plane import Keys
 from topologies.frames import Ear, send
 from topologies.layout import FABRIC, UNDERLAY_BRIDGE, fabric_ip
+from topologies.oracle import Sender, Service
 from topologies.vantage import Vantage
 
 pytestmark = pytest.mark.lab
@@ -79,6 +80,46 @@ def test_traffic_between_hosts_is_judged_and_passes_whole(world, fabric, wait_un
     too_big = member.inside.run(*ping, str(mtu - 27), server.private_ip)
     assert " 0 received" in too_big.stdout
     assert f"mtu={mtu}" in too_big.stdout + too_big.stderr, "the instance itself knows what is too big"
+
+
+def test_traces_follow_packets_over_every_fabric(world, trace, wait_until, shut):
+    clients, servers = world.group("clients"), world.group("servers")
+    world.allow(servers, "tcp", 80, source=clients)
+    server, member = world.launch([servers], host="h1"), world.launch([clients], host="h2")
+    assert trace(member.id, server.id)["allowed"], "before the hosts know one another"
+    assert answers(wait_until, member, server)
+    for port, allowed in (("80", True), ("8080", False)):
+        found = trace(member.id, server.id, port=port)
+        assert found["allowed"] is allowed is (member.inside.fetch(server.private_ip, int(port)) != shut)
+        assert [hop["host"] for hop in found["hops"]] == ["h2", "h1"]
+        assert found["notes"] == []
+        assert trace.agrees(
+            found, Sender(member.interface, member.private_ip), server.private_ip, Service(6, int(port))
+        )
+    assert found["dropped"] == {"host": "h1", "table": 45, "name": "INGRESS_ACT"}
+
+
+@pytest.mark.parametrize("cloud", ["vxlan"], indirect=True)
+def test_the_first_packet_to_a_peer_is_not_lost(world, wait_until):
+    group = world.group("open")
+    world.allow(group, "icmp", -1, -1)
+    one, other = world.launch([group], host="h1"), world.launch([group], host="h2")
+    for host, peer in (("h1", "h2"), ("h2", "h1")):
+        switch = world.cloud.hypervisor(host)
+        assert wait_until(lambda switch=switch, peer=peer: fabric_ip(peer) in switch.unixctl("tnl/neigh/show"), 15)
+    assert one.inside.run("ping", "-c", "1", "-W", "1", other.private_ip).returncode == 0
+
+
+@pytest.mark.parametrize("cloud", ["vxlan"], indirect=True)
+def test_the_other_end_of_a_tunnel_is_not_called(world, trace):
+    group = world.group("curious")
+    guest = world.launch([group], host="h1")
+    world.address(guest)
+    for host in ("h1", "h2"):
+        found = trace(guest.id, fabric_ip(host), "udp", "4789")
+        assert (found["allowed"], found["dropped"]["name"]) == (False, "DESTINATIONS")
+        assert f"{fabric_ip(host)} is where host {host} takes tunnel packets" in found["reason"]
+        assert trace.agrees(found, Sender(guest.interface, guest.private_ip), fabric_ip(host), Service(17, 4789))
 
 
 def test_two_vpcs_with_the_same_addresses_stay_apart(world, stranger, wait_until, outside_ip, shut):

@@ -1,52 +1,13 @@
 """``sluice trace`` against real probes and against the oracle, which was written apart from the compiler."""
 
-import json
-
 import pytest
 from click.testing import CliRunner
 
-from econe_api.store.engine import make_engine
-from econe_api.store.feed import Feed
 from econe_api.store.records import AddressRecord
 from sluice.commands import cli
-from topologies.oracle import DENIED, Sender, Service, State, verdict
+from topologies.oracle import DENIED, Sender, Service, verdict
 
 pytestmark = pytest.mark.lab
-
-
-class Trace:
-    """``sluice trace --json`` as the shell would run it, held against the oracle each time."""
-
-    def __init__(self, world):
-        self.world = world
-        self.config = world.cloud.config
-
-    def __call__(self, source, destination, protocol="tcp", port="80"):
-        words = [source, destination, protocol, *([port] if port else [])]
-        done = CliRunner().invoke(cli, ["--config", str(self.world.cloud.config_file), "trace", "--json", *words])
-        assert done.exit_code in (0, 2), (done.output, done.exception)
-        found = json.loads(done.output)
-        assert done.exit_code == (0 if found["allowed"] else 2)
-        return found
-
-    def state(self):
-        """The cloud as the oracle sees it."""
-        engine = make_engine(self.config.database)
-        records = tuple(change.record for change in Feed(engine).snapshot().changes)
-        engine.dispose()
-        interfaces = [record.id for record in records if hasattr(record, "mac")]
-        hosts = {key: host for key in interfaces if (host := self.world.cloud.host_of(key))}
-        everywhere = frozenset(self.world.cloud.lab.hypervisors)
-        return State(records, hosts, everywhere, everywhere)
-
-    def agrees(self, found, sender, destination, service):
-        """Does the oracle say the same?"""
-        return found["allowed"] is (verdict(self.state(), sender, destination, service) != DENIED)
-
-
-@pytest.fixture
-def trace(world):
-    return Trace(world)
 
 
 def sender(guest):

@@ -121,7 +121,9 @@ def _states(draw):
         if host:
             hosts[key] = host
     wired = st.sampled_from([frozenset(HOSTS)] * 4 + [frozenset(HOSTS[:2])])
-    return State(tuple(records), hosts, draw(wired), draw(wired))
+    allowed = draw(st.sampled_from([(), (), ("10.77.0.0/16",), ("203.0.113.1/32", "10.0.0.0/8", "0.0.0.0/0")]))
+    denied = draw(st.sampled_from([(), (), ("198.51.100.0/25",), ("198.51.100.7/32", "10.77.0.0/24")]))
+    return State(tuple(records), hosts, draw(wired), draw(wired), frozenset(), allowed, denied)
 
 
 def _host_ports(state):
@@ -138,6 +140,8 @@ def _host_ports(state):
 
 def _compile(state):
     world = World()
+    world.index.allowed_destinations = state.allowed_destinations
+    world.index.denied_destinations = state.denied_destinations
     changes = []
     for record in state.records:
         kind, name = KINDS[type(record)]
