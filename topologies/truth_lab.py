@@ -157,6 +157,8 @@ class TruthLab:
         public = next(
             (record.interface for record in state.all(AddressRecord) if record.public_ip == destination), owner
         )
+        if public == sender.interface:
+            return False  # its own elastic IP: the packet is its own answer (docs/limits.md)
         pair = frozenset({sender.interface or OUTSIDE, public, str(service.protocol)})
         if pair in self._together:
             return False
