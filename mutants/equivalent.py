@@ -7,6 +7,7 @@ from mutants.changes import Mutant
 #: (module, what its line contains, how the change begins) -> why; "" as module or change: any.
 REASONS: dict[tuple[str, str, str], str] = {
     ("", "xid: int = 0", "0 -> 1"): "any number will do; who waits for an answer gives its own",
+    ("encode", "_flow_mod(_ADD,", "0 -> 1"): "a cookie mask means nothing when a flow is added (OpenFlow 1.3)",
     ("compile_group", "_GROUP_KIND << 62", "62 -> "): "the kind of a group is 0, wherever it is shifted to",
 }
 
