@@ -43,7 +43,7 @@ def _truth(options: Namespace, interrupts: Interrupts) -> int:
         rng = Random(f"{seed} {fabric}")  # noqa: S311 - a run must be repeatable
         with (
             command.scratch_state(options.name) as state,
-            TruthLab(options.name, state, fabric, rng) as lab,
+            TruthLab(options.name, state, fabric, rng, interrupts.check) as lab,
         ):
             for number in range(ROUNDS):
                 interrupts.check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,10 +45,16 @@ class Tally:
 
 
 class TruthLab:
-    """A context manager: builds the cloud on one kind of fabric, with two tenants' policies, and asks."""
+    """A context manager: builds the cloud on one kind of fabric, with two tenants' policies, and asks.
 
-    def __init__(self, name: str, state: Path, fabric: str, rng: Random) -> None:
-        self.cloud = Cloud(Plan(name, state, hypervisors=HYPERVISORS, fabric=fabric))
+    ``check`` is called now and then and may raise to give up.
+    """
+
+    def __init__(
+        self, name: str, state: Path, fabric: str, rng: Random, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self.cloud = Cloud(Plan(name, state, hypervisors=HYPERVISORS, fabric=fabric), check=check)
+        self._check = check
         self.tenants: list[truth_policy.Tenant] = []
         self._rng = rng
         self._stack = ExitStack()
@@ -88,6 +94,7 @@ class TruthLab:
         known, tally = ports(self.cloud), Tally()
         following = tracer(self.cloud, self._switches, read_state(self.cloud, known), known)
         for path, question, expected in asked:
+            self._check()
             tally.count(path, expected)
             try:
                 wrong = mismatch(following, question, expected)

@@ -80,7 +80,7 @@ class Tenant:
             found = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
             for direction, name in (("ingress", "IpPermissions"), ("egress", "IpPermissionsEgress")):
                 if found[name]:
-                    self._change("revoke", direction, group, rng.choice(found[name]))
+                    self._change("revoke", direction, group, rng.choice(sorted(found[name], key=_without_ids)))
                 self.permit(rng, group, direction)
         marker, *_ = self._groups_of(self.instances[0])
         for instance in rng.sample(self.instances, 2):
@@ -141,6 +141,11 @@ class Tenant:
             self.addresses += [
                 found["Ipv6Address"] for link in instance["NetworkInterfaces"] for found in link["Ipv6Addresses"]
             ]
+
+
+def _without_ids(permission: dict[str, Any]) -> tuple[str, ...]:
+    """What stays the same from run to run: groups have other ids each time, interfaces other IPv6 addresses."""
+    return tuple(str(permission.get(name, "")) for name in ("IpProtocol", "FromPort", "ToPort", "IpRanges"))
 
 
 def _bits(version: int) -> int:

@@ -10,10 +10,12 @@ from flowrules.actions import Ct, Load, Move
 from flowrules.addresses import ipv4_to_int
 from flowrules.compile_group import remote_set_id
 from flowrules.compiler import compile_intent
+from flowrules.conntrack import packet_of
 from flowrules.encode import MessageType, flow_add, flow_stats_request
 from flowrules.fields import EtherType, IpProtocol, Subfield
 from flowrules.flow import flow, match
 from flowrules.intent import ANYWHERE, Direction, GroupMembers, Member, Prefix, Rule
+from flowrules.judge import Connection
 from flowrules.live import as_live, compare, decode_live_flows
 
 NET = Prefix(ipv4_to_int("10.1.0.0"), 16)
@@ -137,3 +139,21 @@ def test_names_of_remote_sets():
     assert remote_set_id(GroupMembers(7)) == 7
     assert remote_set_id(NET) == 1 << 62 | 16 << 32 | NET.address
     assert remote_set_id(SIX) >> 62 == 2
+
+
+def ones_complement(data):
+    """The sum of RFC 1071, a carry at a time: all ones when the checksum in it is right."""
+    total = 0
+    for at in range(0, len(data), 2):
+        total += int.from_bytes(data[at : at + 2], "big")
+        if total > 0xFFFF:
+            total -= 0xFFFF
+    return total
+
+
+def test_a_checksum_whose_carry_carries_again_is_right():
+    for port in range(0xFF80, 0x10000):
+        frame = packet_of(Connection(17, 0xFFFFFFFF, 0xFFFF0000, port, 0))
+        pseudo = frame[26:34] + b"\0\x11" + (len(frame) - 34).to_bytes(2, "big")
+        assert ones_complement(frame[14:34]) == 0xFFFF
+        assert ones_complement(pseudo + frame[34:]) == 0xFFFF, port
