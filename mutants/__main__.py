@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ COMPILER = frozenset(
 LEFT_OUT = frozenset({"__init__", "__main__", "document"})
 GOAL = 90.0
 SAMPLE = 150
+MINUTES = 9.0
 _FOLDER = Path("flowrules")
 _PAUSE = 0.02
 
@@ -53,18 +55,23 @@ def main() -> int:
     add = parser.add_argument
     add("--sample", type=int, default=SAMPLE, metavar="N", help="how many, 0 = all (default %(default)s)")
     add("--seed", type=int, default=0, metavar="N", help="which ones (default %(default)s)")
+    add("--minutes", type=float, default=MINUTES, metavar="N", help="begin no more after that (default %(default)s)")
     add("--module", action="append", metavar="NAME", help="only of flowrules/NAME.py; may be repeated")
     add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at a time (default %(default)s)")
     options = parser.parse_args()
     every = [one for one in _all(options) if reason(one) is None]
     rng = random.Random(options.seed)  # noqa: S311 - a run must be repeatable
     chosen = rng.sample(every, min(options.sample or len(every), len(every)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # trials under way are ended on the way out
     _preload()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sluice-mutants-") as folder:
         bound = _baseline(Path(folder))
         _say(f"{len(chosen)} of {len(every)} mutants, seed {options.seed}; the tests alone take {bound / 4:.0f} s")
-        fates = list(_try_all(chosen, Path(folder), options.jobs, bound))
+        until = begun + 60 * options.minutes
+        fates = list(_try_all(chosen, Path(folder), options.jobs, bound, until))
+    if len(fates) < len(chosen):
+        _say(f"the time was over after {len(fates)} of them")
     return _report(fates, time.monotonic() - begun)
 
 
@@ -94,12 +101,15 @@ def _baseline(folder: Path) -> float:
     return 4 * (time.monotonic() - begun)
 
 
-def _try_all(chosen: list[Mutant], folder: Path, jobs: int, bound: float) -> Iterator[Fate]:
+def _try_all(chosen: list[Mutant], folder: Path, jobs: int, bound: float, until: float) -> Iterator[Fate]:
     waiting = [Fate(mutant) for mutant in reversed(chosen)]
     running: dict[int, tuple[Fate, Trial]] = {}
     numbers = iter(range(1 << 30))
     try:
         while waiting or running:
+            if time.monotonic() > until:
+                # What the table has let through has not met the other tests yet, so it is neither.
+                waiting.clear()
             while waiting and len(running) < jobs:
                 fate, number = waiting.pop(), next(numbers)
                 running[number] = fate, _next_trial(fate, folder / str(number), bound)

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ def start(name: str, path: Path, source: str | None, tests: Sequence[str], note:
 def _run(name: str, path: Path, source: str | None, tests: Sequence[str], note: Path) -> int:
     import pytest
 
+    # What a trial leaves behind when it is ended goes with the folder of its note.
+    os.environ["TMPDIR"], tempfile.tempdir = str(note.parent), None
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from errno import EHOSTUNREACH, EINPROGRESS, ENETUNREACH
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -159,10 +160,10 @@ class Probes:
         sender, destination, service = probe.question
         family = socket.AF_INET6 if ip_address(destination).version == 6 else socket.AF_INET
         namespace = self._places[sender.interface or OUTSIDE]
-        # An address that nobody has is looked for in vain, and the kernel says so: then nothing was sent.
-        with inside(namespace), contextlib.suppress(BlockingIOError, PermissionError, OSError):
+        with inside(namespace):
             made = self._socket(family, service, probe.key, sender.address)
-            probe.tries.append(made)
+        probe.tries.append(made)
+        try:
             if service.protocol == _TCP:
                 made.connect((destination, service.port))
             elif service.protocol == _UDP:
@@ -171,6 +172,10 @@ class Probes:
                 made.sendto(echo_request(service.port, service.code, probe.key), (destination, 0))
             else:
                 made.sendto(_token(probe.key), (destination, 0))
+        except OSError as error:
+            # An address that nobody has is looked for in vain, and the kernel says so: then nothing could be sent.
+            if error.errno not in (EINPROGRESS, EHOSTUNREACH, ENETUNREACH):
+                raise
 
     @staticmethod
     def _socket(family: int, service: Service, key: int, source: str) -> socket.socket:
