@@ -189,7 +189,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, Edit]]:
             )
     two = [ast.dump(each) for each in node.args[:2] if not isinstance(each, ast.Starred)]
     if len(two) == 2 and two[0] != two[1]:
-        yield "first two arguments swapped", _swapped
+        yield f"first two arguments of {ast.unparse(node.func)} swapped", _swapped
 
 
 def _negated(node: ast.AST) -> ast.AST:

@@ -8,6 +8,9 @@ from mutants.changes import Mutant
 REASONS: dict[tuple[str, str, str], str] = {
     ("", "xid: int = 0", "0 -> 1"): "any number will do; who waits for an answer gives its own",
     ("encode", "_flow_mod(_ADD,", "0 -> 1"): "a cookie mask means nothing when a flow is added (OpenFlow 1.3)",
+    ("encode", ".pack(", "first two arguments of _BUNDLE"): "version 4 and message type 4 (experimenter)",
+    ("encode", ".pack(", "first two arguments of _FLUSH_ZONE"): "version 4 and message type 4 (experimenter)",
+    ("live", "_parts(", "first two arguments of _parts swapped"): "it says in what two flows differ, in no direction",
     ("compile_group", "_GROUP_KIND << 62", "62 -> "): "the kind of a group is 0, wherever it is shifted to",
 }
 

@@ -35,7 +35,7 @@ def test_each_kind_of_change_is_made_and_nothing_else():
         ("operator dropped", 10),
         ("condition negated", 10),
         ("statement dropped", 11),
-        ("first two arguments swapped", 11),
+        ("first two arguments of log swapped", 11),
         ("without argument loud", 11),
         ("True -> False", 11),
         ("without t.EGRESS_RULES", 12),
