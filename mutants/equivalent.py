@@ -10,6 +10,7 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("encode", "_flow_mod(_ADD,", "0 -> 1"): "a cookie mask means nothing when a flow is added (OpenFlow 1.3)",
     ("encode", ".pack(", "first two arguments of _BUNDLE"): "version 4 and message type 4 (experimenter)",
     ("encode", ".pack(", "first two arguments of _FLUSH_ZONE"): "version 4 and message type 4 (experimenter)",
+    ("diff", "if stale and missing:", "and <-> or"): "without either there is nothing to leave out; it saves the look",
     ("live", "_parts(", "first two arguments of _parts swapped"): "it says in what two flows differ, in no direction",
     ("compile_group", "_GROUP_KIND << 62", "62 -> "): "the kind of a group is 0, wherever it is shifted to",
 }
