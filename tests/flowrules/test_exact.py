@@ -8,15 +8,17 @@ from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Ct, Load, Move
 from flowrules.addresses import ipv4_to_int
+from flowrules.announce import announcement
 from flowrules.compile_group import remote_set_id
 from flowrules.compiler import compile_intent
 from flowrules.conntrack import packet_of
 from flowrules.encode import MessageType, flow_add, flow_stats_request
 from flowrules.fields import EtherType, IpProtocol, Subfield
 from flowrules.flow import flow, match
-from flowrules.intent import ANYWHERE, Direction, GroupMembers, Member, Prefix, Rule
+from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, Bridge, Direction, GroupMembers, Member, Prefix, Revocation, Rule
 from flowrules.judge import Connection
 from flowrules.live import as_live, compare, decode_live_flows
+from flowrules.text import match_text
 
 NET = Prefix(ipv4_to_int("10.1.0.0"), 16)
 SIX = Prefix(0xFD00 << 112, 64, 6)
@@ -157,3 +159,19 @@ def test_a_checksum_whose_carry_carries_again_is_right():
         pseudo = frame[26:34] + b"\0\x11" + (len(frame) - 34).to_bytes(2, "big")
         assert ones_complement(frame[14:34]) == 0xFFFF
         assert ones_complement(pseudo + frame[34:]) == 0xFFFF, port
+
+
+def test_an_announcement_says_how_long_its_addresses_are():
+    """RFC 826: Ethernet (1) and IPv4 (0x0800), of 6 and of 4 bytes; it is a request (1) by RFC 5227."""
+    frame = announcement(ipv4_to_int("198.51.100.64"))
+    assert frame[12:22] == bytes.fromhex("0806 0001 0800 06 04 0001".replace(" ", ""))
+
+
+def test_kept_connections_are_those_that_were_not_blocked():
+    more = set(compile_intent(Bridge(1, 2, Revocation.KEEP))) - set(compile_intent(Bridge(1, 2)))
+    assert {match_text(one.matches) for one in more} == {"ct_state=+est-rel-rpl-inv+trk,ct_mark=0/0x1"}
+
+
+def test_anywhere_is_everywhere():
+    assert (Prefix(0, 0, 4), Prefix(0, 0, 6)) == (ANYWHERE, ANYWHERE_IPV6)
+    assert (ANYWHERE_IPV6.address, ANYWHERE_IPV6.length, ANYWHERE_IPV6.version) == (0, 0, 6)
