@@ -1,8 +1,8 @@
 """Raw Ethernet frames in a namespace: ``python -m topologies.frames send|hear IFACE ...``.
 
-``send IFACE`` sends each line of standard input (hexadecimal) as a frame.  ``hear IFACE MARK SECONDS`` prints "ready",
-then every frame received as a line of hexadecimal, until one contains the bytes MARK or SECONDS are over; what the
-namespace itself sends is left out.
+``send IFACE RATE`` sends each line of standard input (hexadecimal) as a frame, RATE a second (0 = as fast as it can).
+``hear IFACE MARK SECONDS`` prints "ready", then every frame received as a line of hexadecimal, until one contains the
+bytes MARK or SECONDS are over; what the namespace itself sends is left out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from topologies.vantage import Vantage
 #: Hear on all interfaces of the namespace.
 EVERY_INTERFACE = "any"
 _ALL = socket.htons(0x0003)  # ETH_P_ALL
+_RCVBUFFORCE = 33  # SO_RCVBUFFORCE of Linux
 
 
-def send(vantage: Vantage, interface: str, frames: Iterable[bytes]) -> None:
-    """Send ``frames`` out of ``interface`` of the namespace."""
-    command = ("ip", "netns", "exec", vantage.namespace, sys.executable, "-m", "topologies.frames", "send", interface)
+def send(vantage: Vantage, interface: str, frames: Iterable[bytes], rate: int = 0) -> None:
+    """Send ``frames`` out of ``interface`` of the namespace, ``rate`` a second (0 = as fast as it can)."""
+    what = ("send", interface, str(rate))
+    command = ("ip", "netns", "exec", vantage.namespace, sys.executable, "-m", "topologies.frames", *what)
     with Popen(command, stdin=PIPE, text=True) as process:
-        process.communicate("".join(f"{frame.hex()}\n" for frame in frames), timeout=30)
+        process.communicate("".join(f"{frame.hex()}\n" for frame in frames), timeout=60)
     if process.returncode:
         raise OSError(f"frames could not be sent from {vantage.namespace}")
 
@@ -68,13 +70,21 @@ def main(arguments: Sequence[str]) -> int:
         if interface != EVERY_INTERFACE:
             wire.bind((interface, 0))
         if verb == "send":
-            for line in sys.stdin:
-                wire.send(bytes.fromhex(line))
+            _send(wire, int(rest[0]))
             return 0
+        wire.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 16 << 20)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         _hear(wire, bytes.fromhex(rest[0]), time.monotonic() + float(rest[1]))
     return 0
+
+
+def _send(wire: socket.socket, rate: int) -> None:
+    start = time.monotonic()
+    for number, line in enumerate(sys.stdin):
+        while rate and number > rate * (time.monotonic() - start):
+            time.sleep(0.001)
+        wire.send(bytes.fromhex(line))
 
 
 def _hear(wire: socket.socket, mark: bytes, deadline: float) -> None:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
+from typing import Protocol
 
 from econe_api.store.records import InterfaceRecord, SubnetRecord
-from topologies.dummy_switch import DummySwitch
 from topologies.oracle import DENIED, OUTSIDE, Question, Sender, Service, State, Verdict, verdict
+from topologies.trace_output import Frame, field_of, final_flow, frame_of, outputs, tunnel_of
 
 _BROADCAST = "ff:ff:ff:ff:ff:ff"
 _PORTED = {6: "tcp", 17: "udp"}
@@ -25,11 +26,22 @@ _ECHO_IPV6, _ECHO_REPLY_IPV6 = 128, 129
 
 @dataclass(frozen=True, slots=True)
 class BridgePorts:
-    """A hypervisor's bridge: its name, and the ofports of its uplink and fabric (None = has none)."""
+    """A hypervisor's bridge: its name, and the ofports of its uplink and fabric (None = has none).
+
+    ``tunnel_ip`` is its address on the network that carries the tunnels, where the fabric port is one of those.
+    """
 
     name: str
     uplink: int | None
     fabric: int | None
+    tunnel_ip: str | None = None
+
+
+class Asked(Protocol):
+    """Whoever answers for the bridges: a :class:`topologies.dummy_switch.DummySwitch`, or those of a lab."""
+
+    def ask(self, command: str, *parameters: str) -> str:
+        """What ovs-appctl would say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +85,6 @@ class Wiring:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """The header fields that the pipeline may change; ``vlan`` None = untagged."""
-
-    eth_src: str
-    eth_dst: str
-    ip_src: str
-    ip_dst: str
-    vlan: int | None = None
-    ttl: int = 64
-
-
-@dataclass(frozen=True, slots=True)
 class _Trip:
     """What stays the same on a packet's way: service and connection state (``new`` or ``est|rpl``)."""
 
@@ -122,15 +122,18 @@ class TraceError(AssertionError):
 class Tracer:
     """Follows packets through the bridges of ``switch``; remembers ARP, so make a new one when flows have changed."""
 
-    switch: DummySwitch
+    switch: Asked
     wiring: Wiring
     traces: int = 0
+    #: What Open vSwitch said about the latest question.
+    said: list[str] = field(default_factory=list)
     _ports: dict[str, dict[int, int]] = field(default_factory=dict)
     _holders: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     _neighbours: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
 
     def verdict(self, sender: Sender, destination: str, service: Service) -> Verdict:
         """What becomes of the first packet of a connection; raises :class:`TraceError`."""
+        self.said.clear()
         return self._send(sender, destination, _Trip(service))
 
     def reply(self, verdict: Verdict, service: Service) -> Verdict:
@@ -144,7 +147,7 @@ class Tracer:
 
     def _send(self, sender: Sender, destination: str, trip: _Trip) -> Verdict:
         if sender.interface is None:
-            return self._arrive(None, _Frame("", self.wiring.router_mac, sender.address, destination), trip)
+            return self._arrive(None, Frame("", self.wiring.router_mac, sender.address, destination), trip)
         guest = self.wiring.guests.get(sender.interface)
         if guest is None:
             return DENIED
@@ -160,7 +163,7 @@ class Tracer:
         hop = self._neighbour(guest, sender.address, destination if near else gateway)
         if hop is None:
             return DENIED
-        frame = _Frame(guest.mac, hop, sender.address, destination)
+        frame = Frame(guest.mac, hop, sender.address, destination)
         return self._follow(guest.host, self._pass(guest.host, guest.ofport, frame, trip), trip)
 
     def inject(self, host: str, ofport: int, frame: str) -> list[int]:
@@ -169,7 +172,7 @@ class Tracer:
 
     # The ways of a packet.
 
-    def _follow(self, host: str, emission: tuple[int, _Frame] | None, trip: _Trip) -> Verdict:
+    def _follow(self, host: str, emission: tuple[int, Frame] | None, trip: _Trip) -> Verdict:
         if emission is None:
             return DENIED
         ofport, frame = emission
@@ -185,19 +188,30 @@ class Tracer:
                 return Verdict(interface, frame.ip_src, frame.ip_dst)
         raise TraceError(f"output to port {ofport} of {host}, where nobody is")
 
-    def _cross(self, origin: str, frame: _Frame, trip: _Trip) -> Verdict:
+    def _cross(self, origin: str, frame: Frame, trip: _Trip) -> Verdict:
         """The fabric may deliver to every other hypervisor; one at most may take the frame."""
         taken = [
             self._follow(host, emission, trip)
             for host, bridge in self.wiring.bridges.items()
             if host != origin and bridge.fabric is not None
-            if (emission := self._pass(host, bridge.fabric, frame, trip)) is not None
+            if (arriving := self._tunnelled(origin, host, frame)) is not None
+            if (emission := self._pass(host, bridge.fabric, arriving, trip)) is not None
         ]
         if len(taken) > 1:
             raise TraceError(f"taken by several hosts: {frame}")
         return taken[0] if taken else DENIED
 
-    def _arrive(self, origin: str | None, frame: _Frame, trip: _Trip) -> Verdict:
+    def _tunnelled(self, origin: str, host: str, frame: Frame) -> Frame | None:
+        """The frame as it comes to ``host`` over the fabric; None when it is in a tunnel to another one."""
+        bridges = self.wiring.bridges
+        far, near = bridges[host].tunnel_ip, bridges[origin].tunnel_ip
+        if far is None or near is None:
+            return replace(frame, tunnel=None)
+        if frame.tunnel is None:
+            raise TraceError(f"left {origin} by a tunnel without its number and far end: {frame}")
+        return replace(frame, tunnel=(frame.tunnel[0], near)) if frame.tunnel[1] == far else None
+
+    def _arrive(self, origin: str | None, frame: Frame, trip: _Trip) -> Verdict:
         """The public network: the router sends on to whoever answers ARP for the destination."""
         if origin is not None and frame.eth_dst != self.wiring.router_mac:
             raise TraceError(f"left {origin} for a MAC that is not the router's: {frame}")
@@ -239,35 +253,35 @@ class Tracer:
 
     def _arp(self, host: str, ofport: int, mac: str, source: str, target: str) -> str | None:
         request = f"arp,dl_src={mac},dl_dst={_BROADCAST},arp_op=1,arp_sha={mac},arp_spa={source},arp_tpa={target}"
-        outputs, final = self._trace(host, f"in_port={ofport},{request}", "new")
-        if outputs != [ofport]:
-            if outputs:
-                raise TraceError(f"ARP from port {ofport} of {host} went to {outputs}")
+        found, final = self._trace(host, f"in_port={ofport},{request}", "new")
+        if found != [ofport]:
+            if found:
+                raise TraceError(f"ARP from port {ofport} of {host} went to {found}")
             return None
-        said = {name: _field(final, name) for name in ("dl_dst", "arp_op", "arp_spa", "arp_tpa", "arp_tha")}
+        said = {name: field_of(final, name) for name in ("dl_dst", "arp_op", "arp_spa", "arp_tpa", "arp_tha")}
         if said != {"dl_dst": mac, "arp_op": "2", "arp_spa": target, "arp_tpa": source, "arp_tha": mac}:
             raise TraceError(f"a wrong ARP answer: {final}")
-        return _field(final, "arp_sha")
+        return field_of(final, "arp_sha")
 
     def _solicit(self, host: str, ofport: int, mac: str, source: str, target: str) -> str | None:
         request = (
             f"icmp6,dl_src={mac},dl_dst=33:33:ff:00:00:01,ipv6_src={source},ipv6_dst=ff02::1:ff00:1,nw_ttl=255,"
             f"icmpv6_type=135,icmpv6_code=0,nd_target={target},nd_sll={mac}"
         )
-        outputs, final = self._trace(host, f"in_port={ofport},{request}", "new")
-        if outputs != [ofport]:
-            if outputs:
-                raise TraceError(f"a solicitation from port {ofport} of {host} went to {outputs}")
+        found, final = self._trace(host, f"in_port={ofport},{request}", "new")
+        if found != [ofport]:
+            if found:
+                raise TraceError(f"a solicitation from port {ofport} of {host} went to {found}")
             return None
-        said = {name: _field(final, name) for name in ("dl_dst", "icmp_type", "ipv6_src", "ipv6_dst", "nd_target")}
+        said = {name: field_of(final, name) for name in ("dl_dst", "icmp_type", "ipv6_src", "ipv6_dst", "nd_target")}
         expected = {"dl_dst": mac, "icmp_type": "136", "ipv6_src": target, "ipv6_dst": source, "nd_target": target}
-        if said != expected or _field(final, "dl_src") != _field(final, "nd_tll"):
+        if said != expected or field_of(final, "dl_src") != field_of(final, "nd_tll"):
             raise TraceError(f"a wrong advertisement: {final}")
-        return _field(final, "nd_tll")
+        return field_of(final, "nd_tll")
 
     # One bridge.
 
-    def _pass(self, host: str, ofport: int, frame: _Frame, trip: _Trip) -> tuple[int, _Frame] | None:
+    def _pass(self, host: str, ofport: int, frame: Frame, trip: _Trip) -> tuple[int, Frame] | None:
         version = ip_address(frame.ip_dst).version
         source, destination = ("nw_src", "nw_dst") if version == 4 else ("ipv6_src", "ipv6_dst")
         words = [
@@ -277,10 +291,12 @@ class Tracer:
         ]
         if frame.vlan is not None:
             words.append(f"dl_vlan={frame.vlan}")
-        outputs, final = self._trace(host, ",".join(words), trip.state)
-        if len(outputs) > 1:
-            raise TraceError(f"one frame, several copies: {outputs} of {host}")
-        return (outputs[0], _frame(final)) if outputs else None
+        if frame.tunnel is not None and ofport == self.wiring.bridges[host].fabric:
+            words.append(f"tun_id={frame.tunnel[0]},tun_src={frame.tunnel[1]}")
+        found, final = self._trace(host, ",".join(words), trip.state)
+        if len(found) > 1:
+            raise TraceError(f"one frame, several copies: {found} of {host}")
+        return (found[0], replace(frame_of(final), tunnel=tunnel_of(self.said[-1]))) if found else None
 
     def _trace(self, host: str, flow: str, state: str) -> tuple[list[int], str]:
         """The ofports that a frame leaves by, and the frame as it is at the end."""
@@ -288,9 +304,8 @@ class Tracer:
         self.traces += 1
         states = ("--ct-next", f"trk,{state.replace('|', ',')}") * 3
         text = self.switch.ask("ofproto/trace", bridge, flow, *states)
-        numbers = self._numbers(bridge)
-        outputs = [numbers[port] for actions in _DATAPATH_ACTIONS.findall(text) for port in _outputs(actions)]
-        return outputs, _final_flow(text)
+        self.said.append(text)
+        return outputs(text, self._numbers(bridge)), final_flow(text)
 
     def _numbers(self, bridge: str) -> dict[int, int]:
         """OpenFlow port number by datapath port number."""
@@ -303,44 +318,26 @@ class Tracer:
 
 
 def mismatches(tracer: Tracer, state: State, asked: Iterable[Question]) -> Iterator[str]:
-    """Where the switches and the oracle differ, in words; answers of what passes must come back as well."""
-    for sender, destination, service in asked:
-        expected = verdict(state, sender, destination, service)
-        found = tracer.verdict(sender, destination, service)
-        if found != expected:
-            yield f"{sender} -> {destination} {service}: found {found}, expected {expected}"
-        elif expected != DENIED:
-            back = tracer.reply(found, service)
-            # An answer reaches the opener from the very address that it had called.
-            if (back.receiver, back.source) != (sender.interface or OUTSIDE, destination):
-                yield f"{sender} -> {destination} {service}: the answer arrives as {back}"
+    """Where the switches and the oracle differ, in words; raises :class:`TraceError`."""
+    for question in asked:
+        difference = mismatch(tracer, question, verdict(state, *question))
+        if difference is not None:
+            yield difference
 
 
-_DATAPATH_ACTIONS = re.compile(r"^Datapath actions: (.*)$", re.MULTILINE)
-_FLOWS = re.compile(r"^(?:Final flow|Flow): (.*)$", re.MULTILINE)
+def mismatch(tracer: Tracer, question: Question, expected: Verdict) -> str | None:
+    """How the switches' verdict differs from the ``expected`` one, in words; None = not at all.
 
-
-def _final_flow(text: str) -> str:
-    """The packet after the last action of the last lap ("unchanged" = as the lap began)."""
-    return str([flow for flow in _FLOWS.findall(text) if flow != "unchanged"][-1])
-
-
-def _outputs(actions: str) -> Iterator[int]:
-    """Datapath ports among the actions: bare numbers outside of all brackets."""
-    flat, before = actions, ""
-    while flat != before:
-        flat, before = re.sub(r"\([^()]*\)", "", flat), flat
-    return (int(word) for word in flat.split(",") if word.isdigit())
-
-
-def _field(flow: str, name: str) -> str:
-    found = re.search(rf"(?:^|,){name}=([^,]*)", flow)
-    return str(found[1]) if found else ""
-
-
-def _frame(flow: str) -> _Frame:
-    vlan = _field(flow, "dl_vlan")
-    source = _field(flow, "nw_src") or _field(flow, "ipv6_src")
-    destination = _field(flow, "nw_dst") or _field(flow, "ipv6_dst")
-    ttl = int(_field(flow, "nw_ttl"))
-    return _Frame(_field(flow, "dl_src"), _field(flow, "dl_dst"), source, destination, int(vlan) if vlan else None, ttl)
+    The answer of what passes must come back as well.  Raises :class:`TraceError`.
+    """
+    sender, destination, service = question
+    found = tracer.verdict(sender, destination, service)
+    if found != expected:
+        return f"{sender} -> {destination} {service}: found {found}, expected {expected}"
+    if expected == DENIED:
+        return None
+    back = tracer.reply(found, service)
+    # An answer reaches the opener from the very address that it had called.
+    if (back.receiver, back.source) != (sender.interface or OUTSIDE, destination):
+        return f"{sender} -> {destination} {service}: the answer arrives as {back}"
+    return None

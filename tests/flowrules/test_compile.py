@@ -245,7 +245,7 @@ GOLDEN = (
         Metadata(port=4),
         """
         CLASSIFY 100 in_port=4,vlan_tci=0x0000/0x1fff: METADATA_BACK
-        ARP 100 arp,arp_tpa=169.254.169.254,arp_op=1: is-at(169.254.169.254,02:5c:e0:00:00:01)
+        ARP 100 arp,arp_tpa=169.254.169.254,arp_op=1: is-at(169.254.169.254,02:5c:e0:00:00:01) IN_PORT
         EGRESS_TRACK 10 tcp,nw_dst=169.254.169.254,tp_dst=80: METADATA
         METADATA 10 ip: ip_src=10.0.0.0 move:NXM_OF_ETH_SRC[0..7]->NXM_OF_IP_SRC[16..23] \
         move:SOURCE_ZONE->NXM_OF_IP_SRC[0..15] eth_src=02:5c:e0:00:00:01 eth_dst=02:5c:e0:00:00:02 output:4
