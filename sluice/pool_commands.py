@@ -31,10 +31,32 @@ def create_pool(
     """Make pool NAME; making the same one again changes nothing."""
     with opened_store(config) as store:
         made = pools.create_pool(store, name, cidr, gateway, gateway_mac, first, last)
-    if as_json:
-        show_json(dataclasses.asdict(made))
-        return
-    click.echo(f"pool {made.name}: {made.first} to {made.last}, {made.free} free, {made.used} used")
+    _show(made, as_json)
+
+
+@pool.command("add")
+@click.argument("cidr")
+@click.option("--name", help="Its name (default: the network's, such as 203.0.113.0-24).")
+@click.option("--gateway", help="Its router: the first host's address, or the last one's (default: the first).")
+@click.option("--gateway-mac", default="", help="The router's MAC address (default: the hypervisors ask for it).")
+@json_option
+@click.pass_obj
+def add_network(
+    config: Config, cidr: str, name: str | None, gateway: str | None, gateway_mac: str, as_json: bool
+) -> None:
+    """Hand out all addresses of the public network CIDR but its gateway's; doing so again changes nothing."""
+    with opened_store(config) as store:
+        made = pools.add_network(store, cidr, name, gateway, gateway_mac)
+    _show(made, as_json)
+
+
+@pool.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove_pool(config: Config, name: str) -> None:
+    """Take pool NAME away, of which no account may have an address."""
+    with opened_store(config) as store:
+        pools.remove_pool(store, name)
 
 
 @pool.command("list")
@@ -49,3 +71,10 @@ def list_pools(config: Config, as_json: bool) -> None:
         return
     rows = [(p.name, p.cidr, p.gateway, p.gateway_mac, p.first, p.last, p.free, p.used) for p in found]
     show_table(("Pool", "Network", "Gateway", "Gateway MAC", "First", "Last", "Free", "Used"), rows)
+
+
+def _show(made: pools.Pool, as_json: bool) -> None:
+    if as_json:
+        show_json(dataclasses.asdict(made))
+        return
+    click.echo(f"pool {made.name}: {made.first} to {made.last}, {made.free} free, {made.used} used")

@@ -111,7 +111,8 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         zone=_zone(params.get("Placement") or {}, config),
         token=_token(params.get("ClientToken")),
         fingerprint=fingerprint(params),
-        tags=tag_rows.specified(params, "instance", "network-interface"),
+        # Clients tag the volumes of an instance as they tag the instance; it has none, so these tags go nowhere.
+        tags=tag_rows.specified(params, "instance", "network-interface", "volume"),
         ipv6=ipv6.parse(network, most),
         metadata=metadata_options.read(params.get("MetadataOptions") or {}),
     )

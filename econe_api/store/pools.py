@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from econe_api.store.administration import administration
 from econe_api.store.errors import StoreError
@@ -16,6 +16,7 @@ from econe_api.store.store import Store
 from econe_api.store.vpc_rows import DEFAULT_VPC
 
 _MOST_ADDRESSES = 65_536
+_SMALLEST = 30
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -60,6 +61,40 @@ def create_pool(store: Store, name: str, cidr: str, gateway: str, gateway_mac: s
         txn.connection.execute(insert(addresses), rows)
         txn.touch(Kind.POOL, name)
     return wanted
+
+
+def add_network(store: Store, cidr: str, name: str | None, gateway: str | None, gateway_mac: str) -> Pool:
+    """Make a pool of a whole public network: all host addresses but the gateway's.
+
+    The name is the network's where it is None, the gateway its first host's address.  Raises :class:`StoreError` as
+    :func:`create_pool`, and when the gateway is neither the first nor the last host.
+    """
+    try:
+        network = IPv4Network(cidr)
+    except ValueError as error:
+        raise StoreError(f"{cidr!r} is no IPv4 network ({error}); write e.g. 203.0.113.0/24") from error
+    if network.prefixlen > _SMALLEST:
+        raise StoreError(f"{network} is too small; a gateway and an address to hand out need a /{_SMALLEST}")
+    lowest, highest = network.network_address + 1, network.broadcast_address - 1
+    router = lowest if gateway is None else _address("gateway", gateway, network)
+    if router not in (lowest, highest):
+        raise StoreError(f"gateway {router} divides {network}; name a range with 'sluice pool create'")
+    first, last = (lowest + 1, highest) if router == lowest else (lowest, highest - 1)
+    own_name = str(network).replace("/", "-")
+    return create_pool(store, name or own_name, str(network), str(router), gateway_mac, str(first), str(last))
+
+
+def remove_pool(store: Store, name: str) -> None:
+    """Take a pool away; :class:`StoreError` when there is none of that name or some account has an address of it."""
+    with store.write(administration("RemovePool")) as txn:
+        present = next((pool for pool in read_pools(txn.connection) if pool.name == name), None)
+        if present is None:
+            raise StoreError(f"there is no pool {name!r}; see 'sluice pool list'")
+        if present.used:
+            raise StoreError(f"accounts have {present.used} addresses of pool {name!r}; they must release them first")
+        txn.connection.execute(delete(addresses).where(addresses.c.pool == name))
+        txn.connection.execute(delete(pools).where(pools.c.name == name))
+        txn.touch(Kind.POOL, name)
 
 
 def list_pools(store: Store) -> tuple[Pool, ...]:

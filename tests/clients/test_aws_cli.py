@@ -65,9 +65,9 @@ def test_the_whole_story(aws, cloud, nothing_left):
     aws("ec2", "create-tags", "--resources", group, instance, "--tags", "Key=story,Value=cli")
     assert len(aws("ec2", "describe-tags", "--filters", "Name=key,Values=story")["Tags"]) == 3
 
-    refused = aws("ec2", "release-address", "--allocation-id", address["AllocationId"], "--dry-run", status=254)
+    refused = aws("ec2", "release-address", "--allocation-id", address["AllocationId"], "--dry-run", status=255)
     assert "(DryRunOperation)" in refused
-    refused = aws("ec2", "delete-security-group", "--group-id", group, status=254)
+    refused = aws("ec2", "delete-security-group", "--group-id", group, status=255)
     assert "(DependencyViolation)" in refused
 
     aws(

@@ -126,9 +126,10 @@ def test_resources(cloud, nothing_left):
     address = ec2.VpcAddress(made["AllocationId"])
     assert address.public_ip == made["PublicIp"]
     address.release()
+    owner = group.owner_id
     group.delete()
     identity = session.client("sts", endpoint_url=cloud.endpoint, config=Config(proxies={})).get_caller_identity()
-    assert identity["Account"] == group.owner_id
+    assert identity["Account"] == owner
 
 
 def test_a_presigned_url(cloud):

@@ -89,6 +89,31 @@ def test_pools(sluice: Sluice) -> None:
     assert re.search(r"public +203\.0\.113\.0/24 +.*203\.0\.113\.17 +8 +0", sluice("pool", "list").out)
 
 
+def test_a_pool_of_a_whole_network_comes_and_goes(sluice: Sluice, config_file: Path) -> None:
+    for _ in range(2):
+        answer = sluice("pool", "add", "203.0.113.0/29")
+        assert answer.out == "pool 203.0.113.0-29: 203.0.113.2 to 203.0.113.6, 5 free, 0 used\n"
+    made = sluice("pool", "add", "198.51.100.0/30", "--name", "small", "--gateway", "198.51.100.2", "--json").json
+    assert (made["gateway"], made["first"], made["last"]) == ("198.51.100.2", "198.51.100.1", "198.51.100.1")
+    assert sluice("pool", "remove", "small").status == 0
+    assert [pool["name"] for pool in sluice("pool", "list", "--json").json] == ["203.0.113.0-29"]
+
+    account = sluice("account", "create", "tenant", "--json").json["account_id"]
+    store = Store.open(load(config_file))
+    for action, given in (("AllocateAddress", {}), ("ReleaseAddress", {"PublicIp": "203.0.113.2"})):
+        refused = sluice("pool", "remove", "203.0.113.0-29") if action == "ReleaseAddress" else None
+        with store.write(Call(action, given, Caller(account, "AKIATEST"), "test")) as txn:
+            ACTIONS[action].handler(txn.call, txn)
+    store.close()
+    assert refused is not None
+    assert (refused.status, refused.err) == (
+        1,
+        "sluice: accounts have 1 addresses of pool '203.0.113.0-29'; they must release them first\n",
+    )
+    assert sluice("pool", "remove", "203.0.113.0-29").status == 0
+    assert sluice("pool", "list", "--json").json == []
+
+
 def test_quotas(sluice: Sluice) -> None:
     sluice("account", "create", "tenant")
     assert sluice("quota", "set", "tenant", "elastic-ips", "9").status == 0
@@ -110,6 +135,10 @@ def test_quotas(sluice: Sluice) -> None:
         ("quota set nobody elastic-ips -3", "see 'sluice quota set --help'"),
         ("quota set nobody elastic-ips many", "write a number or 'default'"),
         ("pool create public --cidr 10.0.0.0/8", "Missing option '--gateway'"),
+        ("pool add 203.0.113.0/31", "203.0.113.0/31 is too small"),
+        ("pool add 203.0.113", "is no IPv4 network"),
+        ("pool add 203.0.113.0/24 --gateway 203.0.113.9", "name a range with 'sluice pool create'"),
+        ("pool remove nowhere", "there is no pool 'nowhere'; see 'sluice pool list'"),
         ("whohad 203.0.113", "'203.0.113' is no IPv4 address; write one such as 203.0.113.10"),
         ("whohad 203.0.113.10 --at noon", "'noon' is no time; write it as 2026-03-29T14:05"),
         ("usage --month 2026-13", "'2026-13' is no month; write year and month, e.g. 2026-03"),
