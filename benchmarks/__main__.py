@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import flows
+from benchmarks import api, flows
 from benchmarks.policy import Policy
 from econe_api.compute.netns import CommandError
 from topologies.errors import LabError
@@ -41,6 +41,33 @@ def count_flows(ports: int, local: int, elastic: int, file: Path | None) -> None
     table.add_row("Sluice", str(figures["ours"]), "1.00")
     table.add_row("OVN", str(figures["ovn"]), f"{figures['ovn'] / figures['ours']:.2f}")
     Console().print(table)
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+@main.command("api")
+@click.option("--groups", default=1000, show_default=True, help="Security groups that there are.")
+@click.option("--addresses", default=1000, show_default=True, help="Elastic IPs that there are.")
+@click.option("--calls", default=200, show_default=True, help="Calls of each kind that are timed.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures to this file as well.")
+def time_api(groups: int, addresses: int, calls: int, file: Path | None) -> None:
+    """One boto3 script against our API (durable, signatures checked) and moto_server (in memory, unchecked)."""
+    if not (10 <= calls <= addresses <= 10_000 and 1 <= groups <= 10_000):
+        raise click.UsageError("10 <= calls <= addresses <= 10000 and 1 <= groups <= 10000, please")
+    figures = api.run(groups, addresses, calls, _NOTES.print)
+    table = Table(title=f"boto3 calls with {groups} groups and {addresses} addresses: median of the whole call")
+    for title in ("", "Sluice, ms", "moto_server, ms", "ratio"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in figures["rows"]:
+        table.add_row(row["call"], f"{row['ours_ms']:.2f}", f"{row['moto_ms']:.2f}", f"{row['ratio']:.2f}")
+    rates = figures["allocations_per_second"]
+    table.add_row("AllocateAddress a second, 8 clients", str(rates["ours"]), str(rates["moto"]), "")
+    statements = Table(title="SQL statements of a call: constant in the number of rows")
+    for title in ("", "5 rows", "300 rows"):
+        statements.add_column(title, justify="right" if title else "left")
+    for action, counted in figures["statements"].items():
+        statements.add_row(action, str(counted["small"]), str(counted["large"]))
+    Console().print(table, statements)
     if file is not None:
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

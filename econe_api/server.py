@@ -30,6 +30,8 @@ REQUEST_DEADLINE = 30.0
 """Seconds in which a request must have come in, headers and body."""
 _BACKLOG = 1024
 _CONNECTIONS = 2048
+_REQUEST_LINE = 8190
+"""Bytes: as much as gunicorn can take, for calls by GET and signed URLs."""
 
 
 class ServerError(Exception):
@@ -133,6 +135,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "threads": config.api.threads,
             "worker_connections": _CONNECTIONS + config.api.threads,
             "keepalive": KEEP_ALIVE,
+            "limit_request_line": _REQUEST_LINE,
             "graceful_timeout": 5,
             "when_ready": self._announce,
             "worker_exit": _close,

@@ -1,0 +1,154 @@
+"""One boto3 script against two EC2 APIs: ours, durable and with signatures, and moto_server, in memory and without."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks import api_servers, api_statements
+from topologies.errors import LabError
+
+_THREADS = 8
+_ROUNDS = 10
+
+
+class Script:
+    """What a client does, call by call; ``client`` is boto3's."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._addresses: list[dict[str, Any]] = []
+        self._groups: list[str] = []
+        self._subnet = client.describe_subnets()["Subnets"][0]["SubnetId"]
+        self._interface = client.create_network_interface(SubnetId=self._subnet)["NetworkInterface"]
+        self._rules = 0
+
+    def allocate(self) -> None:
+        """AllocateAddress."""
+        self._addresses.append(self._client.allocate_address(Domain="vpc"))
+
+    def associate(self) -> None:
+        """AssociateAddress, each time another address."""
+        self._rules += 1
+        address = self._addresses[self._rules % len(self._addresses)]
+        interface = self._interface["NetworkInterfaceId"]
+        self._client.associate_address(
+            AllocationId=address["AllocationId"], NetworkInterfaceId=interface, AllowReassociation=True
+        )
+
+    def create_group(self) -> None:
+        """CreateSecurityGroup."""
+        vpc = self._interface["VpcId"]
+        made = self._client.create_security_group(GroupName=f"g{len(self._groups)}", Description="bench", VpcId=vpc)
+        self._groups.append(made["GroupId"])
+
+    def authorize(self) -> None:
+        """AuthorizeSecurityGroupIngress, one more port of another group each time."""
+        self._rules += 1
+        group, port = self._groups[self._rules % len(self._groups)], 1 + self._rules % 60_000
+        permission = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        self._client.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+
+    def one_group(self) -> None:
+        """DescribeSecurityGroups of one id."""
+        (found,) = self._client.describe_security_groups(GroupIds=[self._groups[-1]])["SecurityGroups"]
+        _see(found["GroupId"] == self._groups[-1])
+
+    def all_groups(self) -> None:
+        """DescribeSecurityGroups of all."""
+        _see(len(self._client.describe_security_groups()["SecurityGroups"]) >= len(self._groups))
+
+    def one_address(self) -> None:
+        """DescribeAddresses of one."""
+        wanted = self._addresses[-1]["AllocationId"]
+        (found,) = self._client.describe_addresses(AllocationIds=[wanted])["Addresses"]
+        _see(found["AllocationId"] == wanted)
+
+    def all_addresses(self) -> None:
+        """DescribeAddresses of all."""
+        _see(len(self._client.describe_addresses()["Addresses"]) == len(self._addresses))
+
+    def fill(self, groups: int, addresses: int) -> None:
+        """Bring the cloud to its size."""
+        while len(self._groups) < groups:
+            self.create_group()
+        while len(self._addresses) < addresses:
+            self.allocate()
+
+
+def run(groups: int, addresses: int, calls: int, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Measure; times are in milliseconds, medians over ``calls`` calls, the two servers taking turns."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        api_servers.ours(Path(folder)) as our_client,
+        api_servers.moto(Path(folder)) as their_client,
+    ):
+        scripts = {"ours": Script(our_client), "moto": Script(their_client)}
+        progress(f"{groups} groups and {addresses} addresses, in both")
+        for script in scripts.values():
+            script.fill(groups, addresses - calls)
+        rows = [
+            {"call": title, **_compare(scripts, name, max(calls // 10, 3) if name.startswith("all") else calls)}
+            for name, title in _progress(progress)
+        ]
+        progress(f"throughput of {_THREADS} clients at once")
+        throughput = {who: _throughput(script, calls) for who, script in scripts.items()}
+    progress("SQL statements of each call, in a small and a large cloud")
+    return {
+        "groups": groups,
+        "addresses": addresses,
+        "calls": calls,
+        "rows": rows,
+        "allocations_per_second": throughput,
+        "statements": api_statements.count(),
+    }
+
+
+_STEPS = (
+    ("allocate", "AllocateAddress"),
+    ("associate", "AssociateAddress"),
+    ("authorize", "AuthorizeSecurityGroupIngress"),
+    ("one_group", "DescribeSecurityGroups, one id"),
+    ("all_groups", "DescribeSecurityGroups, all"),
+    ("one_address", "DescribeAddresses, one id"),
+    ("all_addresses", "DescribeAddresses, all"),
+)
+
+
+def _progress(progress: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+    for name, title in _STEPS:
+        progress(title)
+        yield name, title
+
+
+def _compare(scripts: dict[str, Script], name: str, calls: int) -> dict[str, float]:
+    """Take turns, a round each, so that what else the machine does falls on both alike."""
+    times: dict[str, list[float]] = {who: [] for who in scripts}
+    rounds = min(_ROUNDS, calls)
+    for _ in range(rounds):
+        for who, script in scripts.items():
+            step = getattr(script, name)
+            for _ in range(calls // rounds):
+                begin = time.perf_counter()
+                step()
+                times[who].append((time.perf_counter() - begin) * 1000)
+    ours, theirs = (statistics.median(times[who]) for who in ("ours", "moto"))
+    return {"ours_ms": round(ours, 2), "moto_ms": round(theirs, 2), "ratio": round(ours / theirs, 2)}
+
+
+def _throughput(script: Script, calls: int) -> float:
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done in [pool.submit(script.allocate) for _ in range(calls)]:
+            done.result()
+    return round(calls / (time.perf_counter() - begin), 1)
+
+
+def _see(right: bool) -> None:
+    if not right:
+        raise LabError("a server did not tell what it should: its figures would mean nothing")
