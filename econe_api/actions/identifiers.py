@@ -13,6 +13,7 @@ _DIGITS = re.compile(r"[0-9a-f]{8}|[0-9a-f]{17}")
 _MALFORMED = {
     "ami": "InvalidAMIID.Malformed",
     "eni": "InvalidNetworkInterfaceId.Malformed",
+    "eni-attach": "InvalidAttachmentID.Malformed",
     "i": "InvalidInstanceID.Malformed",
     "sg": "InvalidGroupId.Malformed",
     "sgr": "InvalidSecurityGroupRuleId.Malformed",

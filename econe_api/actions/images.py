@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from econe_api.actions import identifiers, pagination
+from econe_api.actions import identifiers, interface_limits, pagination
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.ipv6 import MOST_ADDRESSES
 from econe_api.call import Call
@@ -105,6 +105,7 @@ def describe_types(call: Call, txn: Transaction) -> dict[str, Any]:
 
 
 def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
+    most = interface_limits.limits(size)
     return {
         "InstanceType": size.name,
         "CurrentGeneration": True,
@@ -118,8 +119,8 @@ def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
         "MemoryInfo": {"SizeInMiB": size.memory_mib},
         "InstanceStorageSupported": False,
         "NetworkInfo": {
-            "MaximumNetworkInterfaces": 1,
-            "Ipv4AddressesPerInterface": 1,
+            "MaximumNetworkInterfaces": most.interfaces,
+            "Ipv4AddressesPerInterface": most.addresses,
             "Ipv6AddressesPerInterface": MOST_ADDRESSES if ipv6 else 0,
             "Ipv6Supported": ipv6,
         },

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row
 
 from econe_api.actions.filters import Field
-from econe_api.actions.instance_rows import STATES, InstanceView, InterfaceView, transition
+from econe_api.actions.instance_rows import STATES, InstanceView, transition
+from econe_api.actions.interface_rows import InterfaceView, PrivateAddress
 from econe_api.store.schema import instances
 
 _View = Field[InstanceView]
@@ -34,8 +35,16 @@ def _group(part: int, first: int | None = None) -> _View:
     return Field(lambda view: (group[part] for interface in view.interfaces[:first] for group in interface.groups))
 
 
+def _all_addresses(read: Callable[[PrivateAddress], str | None]) -> _View:
+    return Field(lambda view: (read(address) for link in view.interfaces for address in link.addresses))
+
+
 def _of_address(column: str) -> Callable[[InterfaceView], str | None]:
     return lambda view: None if view.address is None else getattr(view.address, column)
+
+
+def _elastic(column: str) -> _View:
+    return _all_addresses(lambda address: None if address.elastic is None else getattr(address.elastic, column))
 
 
 FIELDS: dict[str, _View] = {
@@ -70,23 +79,39 @@ FIELDS: dict[str, _View] = {
     "tenancy": _always("default"),
     "virtualization-type": _always("hvm"),
     "vpc-id": _first(lambda view: view.row.vpc),
-    "network-interface.addresses.association.public-ip": _each(_of_address("public_ip")),
-    "network-interface.addresses.primary": _each(lambda _view: "true"),
-    "network-interface.addresses.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.addresses.association.allocation-id": _elastic("allocation"),
+    "network-interface.addresses.association.association-id": _elastic("association"),
+    "network-interface.addresses.association.ip-owner-id": _elastic("account"),
+    "network-interface.addresses.association.public-ip": _elastic("public_ip"),
+    "network-interface.addresses.primary": _all_addresses(lambda address: "true" if address.primary else "false"),
+    "network-interface.addresses.private-ip-address": _all_addresses(lambda address: address.ip),
     "network-interface.association.allocation-id": _each(_of_address("allocation")),
     "network-interface.association.association-id": _each(_of_address("association")),
+    "network-interface.association.ip-owner-id": _each(_of_address("account")),
     "network-interface.association.public-ip": _each(_of_address("public_ip")),
+    "network-interface.attachment.attach-time": _each(lambda view: f"{view.row.attached:%Y-%m-%dT%H:%M:%S}.000Z"),
+    "network-interface.attachment.attachment-id": _each(lambda view: view.row.attachment),
+    "network-interface.attachment.delete-on-termination": _each(
+        lambda view: "true" if view.row.delete_on_termination else "false"
+    ),
     "network-interface.attachment.device-index": _each(lambda view: str(view.row.device_index)),
     "network-interface.attachment.instance-id": _each(lambda view: view.row.instance),
-    "network-interface.availability-zone": Field(lambda view: (view.row.zone for _ in view.interfaces)),
+    "network-interface.attachment.instance-owner-id": _each(lambda view: view.row.account),
+    "network-interface.attachment.status": _each(lambda view: view.attachment_status),
+    "network-interface.availability-zone": _each(lambda view: view.row.zone),
+    "network-interface.description": _each(lambda view: view.row.description),
     "network-interface.group-id": _group(0),
     "network-interface.group-name": _group(1),
+    "network-interface.ipv6-addresses.ipv6-address": Field(
+        lambda view: (address for link in view.interfaces for address in link.ipv6)
+    ),
     "network-interface.mac-address": _each(lambda view: view.row.mac),
     "network-interface.network-interface-id": _each(lambda view: view.row.id),
     "network-interface.owner-id": _each(lambda view: view.row.account),
     "network-interface.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.requester-managed": _each(lambda _view: "false"),
     "network-interface.source-dest-check": _each(lambda _view: "true"),
-    "network-interface.status": _each(lambda _view: "in-use"),
+    "network-interface.status": _each(lambda view: view.status),
     "network-interface.subnet-id": _each(lambda view: view.row.subnet),
     "network-interface.vpc-id": _each(lambda view: view.row.vpc),
 }

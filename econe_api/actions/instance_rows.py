@@ -1,4 +1,4 @@
-"""Instances with their interfaces, groups and addresses: loaded in six statements, shown in the API's shape."""
+"""Instances with their interfaces, groups and addresses: loaded in seven statements, shown in the API's shape."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select
 
-from econe_api.actions import identifiers, ipv6, tag_rows
+from econe_api.actions import identifiers, interface_rows, tag_rows
+from econe_api.actions.interface_rows import InterfaceView
 from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
-from econe_api.store.schema import addresses, groups, instances, interface_groups, interfaces
+from econe_api.store.schema import instances, interfaces
 from econe_api.store.transaction import Transaction
 
 #: States and their codes ("InstanceState" in the EC2 API reference).
@@ -22,16 +23,6 @@ STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "s
 ENDED = ("shutting-down", "terminated")
 
 _SHOWN_AFTER_END = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceView:
-    """An interface's row with its groups as (id, name), by id, the row of its elastic IP if it has one, its IPv6."""
-
-    row: Row[Any]
-    groups: tuple[tuple[str, str], ...]
-    address: Row[Any] | None
-    ipv6: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +60,10 @@ def named(txn: Transaction, ids: Sequence[str]) -> list[InstanceView]:
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
     """The instances that the clauses choose."""
     rows = list(txn.connection.execute(select(instances).where(*clauses)))
-    chosen = select(instances.c.id).where(*clauses)
-    linked = select(interfaces.c.id).where(interfaces.c.instance.in_(chosen))
-    members = defaultdict(list)
-    memberships = (
-        select(interface_groups.c.interface, groups.c.id, groups.c.name)
-        .join(groups, groups.c.id == interface_groups.c.group)
-        .where(interface_groups.c.interface.in_(linked))
-        .order_by(groups.c.id)
-    )
-    for interface, group, name in txn.connection.execute(memberships):
-        members[interface].append((group, name))
-    associated = txn.connection.execute(select(addresses).where(addresses.c.interface.in_(linked)))
-    by_interface = {row.interface: row for row in associated}
-    links = select(interfaces).where(interfaces.c.instance.in_(chosen)).order_by(interfaces.c.device_index)
-    six = ipv6.load(txn, linked)
+    chosen = select(instances.c.id).where(*clauses, instances.c.state.not_in(ENDED))
     views = defaultdict(list)
-    for row in txn.connection.execute(links):
-        view = InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id), six.get(row.id, ()))
-        views[row.instance].append(view)
+    for view in interface_rows.load(txn, interfaces.c.instance.in_(chosen)):
+        views[view.row.instance].append(view)
     tags = tag_rows.load(txn, "instance", [row.id for row in rows])
     return [InstanceView(row, tuple(views[row.id]), tags[row.id]) for row in rows]
 
@@ -119,7 +95,7 @@ def instance(view: InstanceView) -> dict[str, Any]:
         "VirtualizationType": "hvm",
         "EbsOptimized": False,
         "Tags": tag_rows.shape(view.tags),
-        "NetworkInterfaces": [_interface(interface, row) for interface in view.interfaces],
+        "NetworkInterfaces": [interface_rows.of_instance(interface) for interface in view.interfaces],
         "SecurityGroups": [],
     }
     optional = {"KeyName": row.key_name, "ClientToken": row.client_token}
@@ -136,15 +112,11 @@ def _primary(view: InterfaceView) -> dict[str, Any]:
         "SubnetId": view.row.subnet,
         "PrivateIpAddress": view.row.private_ip,
         "SourceDestCheck": True,
-        "SecurityGroups": _groups(view),
+        "SecurityGroups": interface_rows.group_shapes(view),
     }
     if view.ipv6:
         shape["Ipv6Address"] = view.ipv6[0]
     return shape if view.address is None else shape | {"PublicIpAddress": view.address.public_ip}
-
-
-def _groups(view: InterfaceView) -> list[dict[str, str]]:
-    return [{"GroupId": group, "GroupName": name} for group, name in view.groups]
 
 
 def transition(row: Row[Any]) -> str:
@@ -152,38 +124,3 @@ def transition(row: Row[Any]) -> str:
     if row.reason_code != "Client.UserInitiatedShutdown":
         return ""
     return f"User initiated ({row.terminated:%Y-%m-%d %H:%M:%S} GMT)" if row.terminated else "User initiated"
-
-
-def _interface(view: InterfaceView, owner: Row[Any]) -> dict[str, Any]:
-    row = view.row
-    address: dict[str, Any] = {"Primary": True, "PrivateIpAddress": row.private_ip}
-    association = {}
-    if view.address is not None:
-        association["Association"] = {
-            "PublicIp": view.address.public_ip,
-            "PublicDnsName": "",
-            "IpOwnerId": view.address.account,
-        }
-    return {
-        "NetworkInterfaceId": row.id,
-        "SubnetId": row.subnet,
-        "VpcId": row.vpc,
-        "Description": "",
-        "OwnerId": row.account,
-        "Status": "in-use",
-        "MacAddress": row.mac,
-        "PrivateIpAddress": row.private_ip,
-        "SourceDestCheck": True,
-        "Groups": _groups(view),
-        "InterfaceType": "interface",
-        "Ipv6Addresses": ipv6.shape(view.ipv6),
-        "PrivateIpAddresses": [address | association],
-        "Attachment": {
-            "AttachmentId": f"eni-attach-{row.id.removeprefix('eni-')}",
-            "DeviceIndex": row.device_index,
-            "Status": "attaching" if owner.state == "pending" else "attached",
-            "AttachTime": row.created,
-            "DeleteOnTermination": True,
-            "NetworkCardIndex": 0,
-        },
-    } | association

@@ -7,14 +7,15 @@ from typing import Any
 
 from sqlalchemy import delete, insert, update
 
-from econe_api.actions import group_lookup, instance_filters, instance_rows, launch, pagination, tag_rows
+from econe_api.actions import group_lookup, instance_filters, instance_rows, new_interfaces, pagination
 from econe_api.actions.filters import Filters
 from econe_api.actions.instance_rows import ENDED, InstanceView
 from econe_api.actions.parameters import given, refuse_unsupported, require
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store import attachments
 from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interface_groups, interfaces
+from econe_api.store.schema import instances, interface_groups
 from econe_api.store.transaction import Transaction
 
 _REASON = ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
@@ -46,27 +47,13 @@ def _order(view: InstanceView) -> tuple[str, str, int]:
 
 
 def terminate(call: Call, txn: Transaction) -> dict[str, Any]:
-    """End instances: their interfaces go, their elastic IPs stay the account's.  An ended one stays as it is."""
+    """End instances: interfaces go unless they outlive them, elastic IPs stay the account's; an ended one stays."""
     if not given(call.params, "InstanceIds"):
         raise Ec2Error("InvalidParameterCombination", "No instances specified")
     views = instance_rows.named(txn, call.params["InstanceIds"])
     ending = [view for view in views if view.row.state not in ENDED]
-    links = [link for view in ending for link in view.interfaces]
-    for link in links:
-        txn.touch(Kind.INTERFACE, link.row.id)
-        if link.address is not None:
-            txn.touch(Kind.ADDRESS, link.address.public_ip)
-    gone = [link.row.id for link in links]
-    execute = txn.connection.execute
-    execute(
-        update(addresses)
-        .where(addresses.c.interface.in_(gone))
-        .values(association=None, interface=None, private_ip=None)
-    )
-    tag_rows.forget(txn, gone)
-    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
-    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))
-    execute(
+    attachments.end_instances(txn, [view.row.id for view in ending])
+    txn.connection.execute(
         update(instances)
         .where(instances.c.id.in_([view.row.id for view in ending]))
         .values(state="shutting-down", reason_code=_REASON[0], reason=_REASON[1])
@@ -106,7 +93,7 @@ def modify_attribute(call: Call, txn: Transaction) -> dict[str, Any]:
     rows = group_lookup.resolve(txn, params["Groups"], [])
     if any(row.vpc != link.row.vpc for row in rows):
         raise Ec2Error("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
-    launch.refuse_many(txn, len(rows))
+    new_interfaces.refuse_many_groups(txn, len(rows))
     wanted = [row.id for row in rows]
     if sorted(wanted) != [group for group, _ in link.groups]:
         txn.connection.execute(delete(interface_groups).where(interface_groups.c.interface == link.row.id))

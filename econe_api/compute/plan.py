@@ -15,6 +15,8 @@ class Kind(StrEnum):
 
     LAUNCH = "launch"
     TERMINATE = "terminate"
+    PLUG = "plug"
+    """Plug interfaces in and out."""
     REMOVE = "remove"
     """Terminate what no row asks for; no row changes."""
 
@@ -39,6 +41,8 @@ def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance])
             found.append(Task(Kind.LAUNCH, row.id, row.spec.host, row))
         elif row.state == SHUTTING_DOWN:
             found.append(Task(Kind.TERMINATE, row.id, row.spec.host, row))
+        elif row.attaching or row.detaching:
+            found.append(Task(Kind.PLUG, row.id, row.spec.host, row))
     return found
 
 

@@ -9,20 +9,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
-from econe_api.store.records import Kind
-from econe_api.store.schema import (
-    addresses,
-    instances,
-    interface_groups,
-    interfaces,
-    ipv6_addresses,
-    subnets,
-    tags,
+from econe_api.store.attachments import (
+    ATTACHED,
+    ATTACHING,
+    DETACHING,
+    end_instances,
+    let_go,
+    make_available,
+    set_attached,
 )
+from econe_api.store.schema import instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
@@ -33,10 +33,16 @@ _LONGEST_REASON = 255
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """An instance that is not terminated: its state in the store, and how it shall run."""
+    """An instance that is not terminated: its state in the store, and how it shall run.
+
+    ``attaching`` are those of its interfaces that nobody has noted as plugged in yet, ``detaching`` former ones that
+    may still be.
+    """
 
     state: str
     spec: LaunchSpec
+    attaching: tuple[InterfaceSpec, ...] = ()
+    detaching: tuple[InterfaceSpec, ...] = ()
 
     @property
     def id(self) -> str:
@@ -62,11 +68,24 @@ def load(connection: Connection) -> list[InstanceRow]:
     ipv6: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(select(ipv6_addresses).order_by(ipv6_addresses.c.sort)):
         ipv6[row.interface].append(row.address)
-    specs: dict[str, list[InterfaceSpec]] = defaultdict(list)
+    secondary: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(select(secondary_addresses).order_by(secondary_addresses.c.sort)):
+        secondary[row.interface].append(row.address)
+    links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
     for row in connection.execute(linked):
-        specs[row.instance].append(_interface(row, tuple(ipv6[row.id])))
+        link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
+        links[row.instance].append((row.attachment_state or ATTACHED, link))
     rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
-    return [InstanceRow(row.state, _spec(row, specs[row.id])) for row in rows]
+    return [_instance(row, links[row.id]) for row in rows]
+
+
+def _instance(row: Row[Any], links: Collection[tuple[str, InterfaceSpec]]) -> InstanceRow:
+    return InstanceRow(
+        row.state,
+        _spec(row, [link for state, link in links if state != DETACHING]),
+        attaching=tuple(link for state, link in links if state == ATTACHING),
+        detaching=tuple(link for state, link in links if state == DETACHING),
+    )
 
 
 def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
@@ -80,7 +99,7 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
     )
 
 
-def _interface(row: Row[Any], ipv6: tuple[str, ...]) -> InterfaceSpec:
+def _interface(row: Row[Any], secondary: tuple[str, ...], ipv6: tuple[str, ...]) -> InterfaceSpec:
     subnet = ipaddress.IPv4Network(row.cidr)
     six = ipaddress.IPv6Network(row.ipv6_cidr or "::/64")
     return InterfaceSpec(
@@ -93,6 +112,7 @@ def _interface(row: Row[Any], ipv6: tuple[str, ...]) -> InterfaceSpec:
         ipv6=ipv6,
         ipv6_prefix_length=six.prefixlen,
         ipv6_gateway=str(six.network_address + 1),
+        secondary=secondary,
     )
 
 
@@ -100,6 +120,13 @@ def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
     """Return the state of each of the instances ``ids`` that the store knows."""
     query = select(instances.c.id, instances.c.state).where(instances.c.id.in_(ids))
     return {row.id: row.state for row in connection.execute(query)}
+
+
+def has_moving_interfaces(connection: Connection, ids: Collection[str]) -> bool:
+    """Return whether one of the instances ``ids`` has an interface that is being plugged in or out."""
+    moving = interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
+    query = select(interfaces.c.id).where(interfaces.c.instance.in_(ids), moving).limit(1)
+    return connection.scalar(query) is not None
 
 
 def has_instances(connection: Connection) -> bool:
@@ -121,10 +148,19 @@ def set_terminated(txn: Transaction, instance_id: str) -> None:
         .where(instances.c.id == instance_id, instances.c.state == SHUTTING_DOWN)
         .values(state=TERMINATED, terminated=txn.now)
     )
+    let_go(txn, instance_id)
+
+
+def set_plugged(txn: Transaction, row: InstanceRow) -> None:
+    """Note that the interfaces that came are plugged in, and that those that went are available."""
+    set_attached(txn, [link.id for link in row.attaching])
+    gone = [link.id for link in row.detaching]
+    still = interfaces.c.id.in_(gone) & (interfaces.c.instance == row.id)
+    make_available(txn, txn.connection.scalars(select(interfaces.c.id).where(still)).all())
 
 
 def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> None:
-    """End a pending instance that could not be launched: its interfaces and their tags go, its elastic IPs stay.
+    """End a pending instance that could not be launched: interfaces go unless they outlive it, elastic IPs stay.
 
     One that was told to end meanwhile keeps the reason that it has.
     """
@@ -139,22 +175,5 @@ def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> No
         )
     )
     if changed.rowcount:
-        _release(txn, instance_id)
-
-
-def _release(txn: Transaction, instance_id: str) -> None:
-    execute = txn.connection.execute
-    gone = list(txn.connection.scalars(select(interfaces.c.id).where(interfaces.c.instance == instance_id)))
-    freed = select(addresses.c.public_ip).where(addresses.c.interface.in_(gone))
-    for public_ip in txn.connection.scalars(freed).all():
-        txn.touch(Kind.ADDRESS, public_ip)
-    for interface in gone:
-        txn.touch(Kind.INTERFACE, interface)
-    execute(
-        update(addresses)
-        .where(addresses.c.interface.in_(gone))
-        .values(association=None, interface=None, private_ip=None)
-    )
-    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
-    execute(delete(tags).where(tags.c.resource.in_(gone)))
-    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))
+        end_instances(txn, [instance_id])
+        let_go(txn, instance_id)

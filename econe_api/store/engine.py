@@ -21,7 +21,7 @@ from econe_api.store.schema import counters, metadata
 
 WRITE = "sluice_write"
 """Execution option of a connection whose transactions write."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in ``counters`` as "schema"; a database of another version is refused."""
 REVISION = "revision"
 """Name of the counter that holds the store's revision, and whose row is the lock that every writer takes."""

@@ -21,6 +21,7 @@ INBOUND_RULES = "inbound-rules-per-group"
 OUTBOUND_RULES = "outbound-rules-per-group"
 GROUPS_PER_INTERFACE = "groups-per-interface"
 INSTANCES = "instances"
+NETWORK_INTERFACES = "network-interfaces"
 
 #: Values of a new AWS account ("Amazon VPC quotas"; instances: the limit that DescribeAccountAttributes reports).
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -31,6 +32,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         OUTBOUND_RULES: 60,
         GROUPS_PER_INTERFACE: 5,
         INSTANCES: 20,
+        NETWORK_INTERFACES: 5000,
     }
 )
 _MOST = 1_000_000

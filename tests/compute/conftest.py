@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from econe_api.actions import instances, launch
+from econe_api.actions import attachments, instances, interfaces, launch
 from econe_api.call import Call, Caller
 from econe_api.compute import netns
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -133,6 +133,25 @@ class Tenant:
             MaxCount=count,
         )
         return [instance["InstanceId"] for instance in made["Instances"]]
+
+    def attach(self, instance: str) -> str:
+        """Give an instance one more interface, in its subnet; gives its id."""
+        subnet = self.describe(instance)[0]["SubnetId"]
+        made = self._call("CreateNetworkInterface", interfaces.create, SubnetId=subnet)["NetworkInterface"]
+        asked = {"NetworkInterfaceId": made["NetworkInterfaceId"], "InstanceId": instance, "DeviceIndex": 1}
+        self._call("AttachNetworkInterface", attachments.attach, **asked)
+        interface: str = made["NetworkInterfaceId"]
+        return interface
+
+    def detach(self, interface: str) -> None:
+        shown = self.interface(interface)["Attachment"]
+        self._call("DetachNetworkInterface", attachments.detach, AttachmentId=shown["AttachmentId"])
+
+    def interface(self, interface: str) -> dict[str, Any]:
+        asked = {"NetworkInterfaceIds": [interface]}
+        found = self._call("DescribeNetworkInterfaces", interfaces.describe, **asked)["NetworkInterfaces"]
+        shown: dict[str, Any] = found[0]
+        return shown
 
     def terminate(self, *ids: str) -> None:
         self._call("TerminateInstances", instances.terminate, InstanceIds=list(ids))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from econe_api.compute.backend import Condition, LaunchSpec, ObservedInstance
+from econe_api.compute.backend import Condition, InterfaceSpec, LaunchSpec, ObservedInstance
 from econe_api.compute.plan import Kind, Task, removals, tasks
 from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, TERMINATED, InstanceRow
 
@@ -42,6 +44,16 @@ def test_every_state_against_every_condition(state: str, condition: Condition | 
     observed = _observed({} if condition is None else {"i-1": condition})
     expected = [] if kind is None else [Task(kind, "i-1", "h1", row)]
     assert tasks([row], observed) == expected
+
+
+@pytest.mark.parametrize(("state", "kind"), [(PENDING, Kind.LAUNCH), (RUNNING, Kind.PLUG), ("stopped", Kind.PLUG)])
+def test_interfaces_move_when_nothing_else_is_to_be_done(state: str, kind: Kind) -> None:
+    link = InterfaceSpec("eni-1", "02:00:00:00:00:01", "172.31.0.4", 20, "172.31.0.1", 1)
+    for moving in ({"attaching": (link,)}, {"detaching": (link,)}):
+        row = replace(_row("i-1", state), **moving)
+        assert tasks([row], _observed({"i-1": Condition.RUNNING})) == [Task(kind, "i-1", "h1", row)]
+    broken = replace(_row("i-1", RUNNING), attaching=(link,))
+    assert [task.kind for task in tasks([broken], _observed({"i-1": Condition.BROKEN}))] == [Kind.LAUNCH]
 
 
 @given(wanted=_ROWS, seen=_SEEN)
