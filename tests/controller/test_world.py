@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from controller.bindings import Binding, HostPorts
 from controller.desired import Desired
+from controller.keys import MemberKey, PortKey
 from controller.world import World
 from econe_api.store.records import (
     AddressRecord,
@@ -137,7 +139,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         key=st.sampled_from(INTERFACES),
         subnet=st.sampled_from(sorted(SUBNETS)),
-        numbers=st.lists(st.integers(10, 13), min_size=1, max_size=2, unique=True),
+        numbers=st.lists(st.integers(10, 13), min_size=1, max_size=3, unique=True),
         groups=st.lists(st.sampled_from(sorted(GROUPS)), max_size=3, unique=True),
         other_mac=st.booleans(),
     )
@@ -180,7 +182,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         key=st.sampled_from(PUBLIC),
         pool=st.sampled_from(POOLS),
-        holder=st.none() | st.tuples(st.sampled_from(INTERFACES), st.integers(0, 1)),
+        holder=st.none() | st.tuples(st.sampled_from(INTERFACES), st.integers(0, 2)),
     )
     def address(self, key, pool, holder):
         interface = self.records.get((Kind.INTERFACE, holder[0])) if holder else None
@@ -339,6 +341,34 @@ def test_a_forgotten_mark_is_found(monkeypatch, mark):
     monkeypatch.setattr(World, mark, careless)
     with pytest.raises(AssertionError):
         one_change_of_each_kind(machine)
+
+
+def test_an_address_more_or_less_costs_what_it_must():
+    """Its port, the address on the hosts of its VPC, and the members that rules refer to: nothing else is compiled."""
+    machine = Histories()
+    machine.a_busy_cloud(random.Random(1))
+    record = next(
+        record
+        for (kind, key), record in machine.records.items()
+        if kind is Kind.INTERFACE and key in machine.world.index.places
+    )
+    network, place = record.addresses[0].rsplit(".", 1)[0], machine.world.index.places[record.id]
+    fresh = f"{network}.99"
+    before = {host: desired.intents() for host, desired in machine.desired.items()}
+    compiled = {host: desired.counters.compiled for host, desired in machine.desired.items()}
+    machine.put(Kind.INTERFACE, record.id, replace(record, addresses=(*record.addresses, fresh)))
+    machine.equals_one_from_scratch()
+    for host, desired in machine.desired.items():
+        after = desired.intents()
+        changed = {key for key in before[host].keys() | after.keys() if before[host].get(key) != after.get(key)}
+        assert desired.counters.compiled - compiled[host] == len(changed), host
+        own = {key for key in changed if isinstance(key, PortKey)}
+        assert own == ({PortKey(record.id)} if host == place.host else set()), host
+        assert all(key.address == fresh for key in changed - own), host
+    assert any(isinstance(key, MemberKey) for desired in machine.desired.values() for key in desired.fragments)
+    machine.put(Kind.INTERFACE, record.id, record)
+    machine.equals_one_from_scratch()
+    assert {host: desired.intents() for host, desired in machine.desired.items()} == before
 
 
 def test_a_full_batch_forgets_the_rest():
