@@ -6,7 +6,14 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from econe_api.actions import identifiers, instance_rows, interface_limits, interface_rows, new_interfaces
+from econe_api.actions import (
+    identifiers,
+    instance_rows,
+    interface_limits,
+    interface_request,
+    interface_rows,
+    new_interfaces,
+)
 from econe_api.actions.parameters import refuse_unsupported, require
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
@@ -60,8 +67,7 @@ def in_use(interface: str) -> Ec2Error:
 
 
 def _check_index(txn: Transaction, instance: str, index: int) -> None:
-    if index < 0:
-        raise Ec2Error("InvalidParameterValue", f"Value ({index}) for parameter deviceIndex is invalid.")
+    interface_request.check_index(index)
     taken = select(interfaces.c.id).where(interfaces.c.instance == instance, interfaces.c.device_index == index)
     if txn.connection.scalar(taken):
         raise Ec2Error(

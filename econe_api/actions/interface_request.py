@@ -15,6 +15,8 @@ from econe_api.config import Config
 from econe_api.errors import Ec2Error
 
 _LONGEST_DESCRIPTION = 255
+#: More than any instance has interfaces; the numbers need not be consecutive.
+_LAST_INDEX = 31
 
 #: What CreateNetworkInterface and RunInstances say of an interface alike.
 ADDRESSES = frozenset({"PrivateIpAddress", "PrivateIpAddresses", "SecondaryPrivateIpAddressCount"})
@@ -131,8 +133,9 @@ def _refuse_shared(requests: Sequence[InterfaceRequest]) -> None:
 def _of_item(item: Mapping[str, Any], config: Config, most: int) -> InterfaceRequest:
     refuse_unsupported(item, _AT_LAUNCH | ipv6_parameters(config), NEUTRAL)
     index = item.get("DeviceIndex")
-    if index is None or index < 0:
+    if index is None:
         raise Ec2Error("InvalidParameterValue", "Each network interface requires a device index.")
+    check_index(index)
     if item.get("NetworkInterfaceId"):
         return _existing(item, index)
     return InterfaceRequest(
@@ -175,6 +178,20 @@ def _refuse_at_both_places(params: Params) -> None:
                 "InvalidParameterCombination",
                 f"Network interfaces and an instance-level {words} may not be specified on the same request",
             )
+
+
+def check_index(index: int) -> None:
+    """Refuse a device index that no interface can have.
+
+    Raises:
+        Ec2Error: InvalidParameterValue.
+
+    """
+    if not 0 <= index <= _LAST_INDEX:
+        raise Ec2Error(
+            "InvalidParameterValue",
+            f"Value ({index}) for parameter deviceIndex is invalid. 0 to {_LAST_INDEX} are valid",
+        )
 
 
 def description(text: str | None) -> str:

@@ -113,6 +113,7 @@ def test_refused_attachments(tenant: Any, stranger: Any, refused: Any, states: A
         ("InvalidParameterCombination", attach, good | {"NetworkInterfaceId": far}),
         ("InvalidParameterValue", attach, good | {"DeviceIndex": 0}),
         ("InvalidParameterValue", attach, good | {"DeviceIndex": -1}),
+        ("InvalidParameterValue", attach, good | {"DeviceIndex": 32}),
         ("AttachmentLimitExceeded", attach, good | {"InstanceId": full, "DeviceIndex": 2}),
         ("PrivateIpAddressLimitExceeded", attach, good | {"NetworkInterfaceId": wide}),
         ("UnsupportedOperation", attach, good | {"NetworkCardIndex": 1}),
@@ -234,6 +235,7 @@ def test_refused_launches(tenant: Any, stranger: Any, refused: Any) -> None:
     for code, links, more in (
         ("InvalidParameterValue", [first, first], {}),
         ("InvalidParameterValue", [second], {}),
+        ("InvalidParameterValue", [first, second | {"DeviceIndex": 1 << 40}], {}),
         ("InvalidParameterValue", [first, {"SubnetId": subnet}], {}),
         ("AttachmentLimitExceeded", [first, second, second | {"DeviceIndex": 2}], {}),
         ("PrivateIpAddressLimitExceeded", [first | {"SecondaryPrivateIpAddressCount": 2}], {}),
