@@ -1,4 +1,4 @@
-"""Instances with their interfaces, groups and addresses: loaded in seven statements, shown in the API's shape."""
+"""Instances with their interfaces, groups and addresses: loaded in eight statements, shown in the API's shape."""
 
 from __future__ import annotations
 

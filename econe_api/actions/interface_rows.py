@@ -1,4 +1,4 @@
-"""Network interfaces with their groups and addresses: loaded in five statements, shown in the API's shapes."""
+"""Network interfaces with their groups and addresses: loaded in six statements, shown in the API's shapes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PrivateAddress:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceView:
-    """An interface: its row, its groups as (id, name), by id, its addresses, the primary one first, its IPv6.
+    """An interface: its row, its groups as (id, name), by id, its addresses, the primary one first, its IPv6, its tags.
 
     The row has ``zone`` too, and ``instance_state`` and ``instance_type`` while it is attached.
     """
@@ -44,7 +44,8 @@ class InterfaceView:
     row: Row[Any]
     groups: tuple[tuple[str, str], ...]
     addresses: tuple[PrivateAddress, ...]
-    ipv6: tuple[str, ...] = ()
+    ipv6: tuple[str, ...]
+    tags: Tags
 
     @property
     def address(self) -> Row[Any] | None:
@@ -124,13 +125,14 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InterfaceView]
     for row in txn.connection.execute(secondary.order_by(secondary_addresses.c.sort, secondary_addresses.c.address)):
         further[row.interface].append(row.address)
     six = ipv6.load(txn, chosen)
+    tags = tag_rows.load(txn, "network-interface", [row.id for row in rows])
     views = []
     for row in rows:
         own_addresses = tuple(
             PrivateAddress(ip, ip == row.private_ip, elastic.get((row.id, ip)))
             for ip in (row.private_ip, *further[row.id])
         )
-        views.append(InterfaceView(row, tuple(members[row.id]), own_addresses, six.get(row.id, ())))
+        views.append(InterfaceView(row, tuple(members[row.id]), own_addresses, six.get(row.id, ()), tags[row.id]))
     return views
 
 
@@ -181,7 +183,7 @@ def of_instance(view: InterfaceView) -> dict[str, Any]:
     }
 
 
-def network_interface(view: InterfaceView, tags: Tags) -> dict[str, Any]:
+def network_interface(view: InterfaceView) -> dict[str, Any]:
     """NetworkInterface."""
     shown = [_address(address, _association) for address in view.addresses]
     shape = {
@@ -190,7 +192,7 @@ def network_interface(view: InterfaceView, tags: Tags) -> dict[str, Any]:
         "RequesterManaged": False,
         "Ipv6Addresses": ipv6.shape(view.ipv6),
         "PrivateIpAddresses": shown,
-        "TagSet": tag_rows.shape(tags),
+        "TagSet": tag_rows.shape(view.tags),
         **{name: value for name, value in shown[0].items() if name == "Association"},
     }
     if view.ipv6:

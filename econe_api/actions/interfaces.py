@@ -82,8 +82,7 @@ def _earlier(txn: Transaction, token: str | None, fingerprint: str) -> str | Non
 
 def _answer(txn: Transaction, interface: str, token: str | None) -> dict[str, Any]:
     view = interface_rows.named(txn, [interface])[0]
-    tags = tag_rows.load(txn, "network-interface", [interface])
-    shape = {"NetworkInterface": interface_rows.network_interface(view, tags[interface])}
+    shape = {"NetworkInterface": interface_rows.network_interface(view)}
     return shape | ({"ClientToken": token} if token else {})
 
 
@@ -108,8 +107,7 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
         views = interface_rows.named(txn, params["NetworkInterfaceIds"])
     else:
         views = interface_rows.load(txn, interface_rows.own(txn), *filters.clauses())
-    tags = tag_rows.load(txn, "network-interface", [view.row.id for view in views])
-    found = [view for view in views if filters.matches(view, tags[view.row.id])]
+    found = [view for view in views if filters.matches(view, view.tags)]
     shown, token = pagination.page(found, lambda view: (view.row.id,), params, call.action)
-    answer = [interface_rows.network_interface(view, tags[view.row.id]) for view in shown]
+    answer = [interface_rows.network_interface(view) for view in shown]
     return {"NetworkInterfaces": answer} | ({"NextToken": token} if token else {})

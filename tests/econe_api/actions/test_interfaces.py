@@ -162,7 +162,10 @@ def test_every_filter(tenant: Any, stranger: Any) -> None:
     stranger.interface()
     web = tenant.group("web")
     instance = tenant.run(SubnetId=tenant.subnet().id)
-    attached = tenant.interface(Description="attached", SecondaryPrivateIpAddressCount=1)["NetworkInterfaceId"]
+    tagged = [{"ResourceType": "network-interface", "Tags": [{"Key": "role", "Value": "eth1"}]}]
+    attached = tenant.interface(TagSpecifications=tagged, Description="attached", SecondaryPrivateIpAddressCount=1)[
+        "NetworkInterfaceId"
+    ]
     attachment = tenant.attach(attached, instance["InstanceId"])
     free = tenant.interface(
         SubnetId=tenant.subnet("us-east-1b").id,
@@ -230,6 +233,10 @@ def test_every_filter(tenant: Any, stranger: Any) -> None:
         ("network-interface.attachment.delete-on-termination", "false", True),
         ("network-interface.description", "attached", True),
         ("network-interface.group-name", "web", False),
+        ("network-interface.tag-key", "Name", False),
+        ("network-interface.tag-value", "eth1", True),
+        ("network-interface.addresses.association.public-dns-name", "", True),
+        ("network-interface.requester-id", "*", False),
     ):
         shown = tenant("DescribeInstances", Filters=[{"Name": name, "Values": [value]}])["Reservations"]
         assert bool(shown) == expected_instance, name
