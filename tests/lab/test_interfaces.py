@@ -102,9 +102,12 @@ def test_each_interface_has_its_own_groups_and_each_address_its_own_elastic_ip(
     assert (outside.fetch(own, 8080), outside.fetch(first, 8080)) == (seen(guest, outside_ip), shut)
 
     # Detached, it is dark at once, connections that are open included; the other interface goes on.
-    with outside.converse(own, 8080) as _, outside.converse(first, 80):
+    world.allow(web, "tcp", 9000)
+    with outside.converse(first, 9000) as talk:
+        assert wait_until(lambda: talk.echoes)
         world.ec2.detach_network_interface(AttachmentId=attachment)
         assert [outside.fetch(address) for address in (first, second)] == [shut, shut]
+        assert wait_until(lambda: talk.silence > 1.0)
     assert peer.inside.fetch(private) == shut
     assert outside.fetch(own, 8080) == seen(guest, outside_ip)
     assert links.status(interface) == ("available", None)
