@@ -146,8 +146,9 @@ class Application:
                 raise Ec2Error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
         if transaction.revision is not None:
             self._notifier.installed(transaction.revision)
-        if action.settles is not None:
-            self._notifier.settle(action.settles(output))
+        awaited = [*transaction.awaited, *(action.settles(output) if action.settles is not None else ())]
+        if awaited:
+            self._notifier.settle(awaited)
         return document
 
 

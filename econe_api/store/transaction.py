@@ -32,7 +32,8 @@ class Transaction:
     """What a handler works with; :class:`econe_api.store.store.Store` begins, commits and rolls back.
 
     ``now`` is one moment for the whole transaction, aware, UTC, whole seconds.  ``revision`` is the revision that this
-    transaction made, known after the commit; None when it changed nothing that the data plane follows.
+    transaction made, known after the commit; None when it changed nothing that the data plane follows.  ``awaited``
+    are ids of instances that the answer waits for, bounded, besides those that the answer names.
     """
 
     def __init__(self, connection: Connection, config: Config, call: Call, now: datetime) -> None:
@@ -41,6 +42,7 @@ class Transaction:
         self.call = call
         self.now = now
         self.revision: int | None = None
+        self.awaited: list[str] = []
 
     @property
     def account(self) -> str:
