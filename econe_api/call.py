@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that has been authenticated and parsed."""
+    """A call that has been authenticated and parsed; ``prepared`` is what :attr:`Action.prepare` made for it."""
 
     action: str
     params: Params
     caller: Caller
     request_id: str
     source_ip: str = ""
+    prepared: Any = field(default=None, repr=False, kw_only=True)
 
 
 Handler = Callable[[Call, "Transaction"], dict[str, Any]]
@@ -52,9 +53,15 @@ class Action:
     ``mutates`` chooses a write transaction (serialised, audited, gets a revision when something changed).
     ``settles`` names the instances in the answer whose state the API waits for, bounded, before it answers.
     ``answer`` is for the documentation.
+    ``prepare`` does what takes long and needs no store, before the transaction, which keeps all other writers waiting.
     """
 
     handler: Handler
     mutates: bool
     settles: Callable[[Mapping[str, Any]], list[str]] | None = field(default=None)
     answer: Answer = Answer.WORKS
+    prepare: Callable[[Call], Any] | None = None
+
+    def prepared(self, call: Call) -> Call:
+        """Return the call as the handler takes it.  Raises what ``prepare`` raises: Ec2Error."""
+        return call if self.prepare is None else replace(call, prepared=self.prepare(call))

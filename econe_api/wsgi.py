@@ -134,10 +134,11 @@ class Application:
         return self._act(call, action, parsed.version)
 
     def _act(self, call: Call, action: Action, version: str) -> bytes:
-        """Run the handler in one transaction, then wait for what it brought about.
+        """Prepare, run the handler in one transaction, then wait for what it brought about.
 
         The answer is rendered before the commit, so that nothing that can fail comes after it.
         """
+        call = action.prepared(call)
         begin = self._store.write if action.mutates else self._store.read
         with begin(call) as transaction:
             output = action.handler(call, transaction)

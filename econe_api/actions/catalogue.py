@@ -85,7 +85,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "CreateDefaultSubnet": _writes(subnets.create_default),
         "CreateDefaultVpc": _writes(vpcs.create_default),
         "CreateInternetGateway": _writes(internet_gateways.create),
-        "CreateKeyPair": _writes(key_pairs.create),
+        "CreateKeyPair": Action(key_pairs.create, mutates=True, prepare=key_pairs.generate),
         "CreateManagedPrefixList": _writes(prefix_lists.create),
         "CreateNetworkInterface": _writes(interfaces.create),
         "CreateRoute": _writes(routes.create),

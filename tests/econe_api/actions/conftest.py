@@ -55,6 +55,7 @@ class Tenant:
     def __call__(self, action: str, **params: Any) -> dict[str, Any]:
         call = Call(action, params, Caller(self.account, "AKIATEST"), str(uuid.uuid4()))
         entry = ACTIONS[action]
+        call = entry.prepared(call)
         with (self.store.write if entry.mutates else self.store.read)(call) as txn:
             return entry.handler(call, txn)
 
