@@ -74,6 +74,8 @@ def read_source(index: Index, spec: Mapping[str, Any], version: int = 4) -> End:
     address = _address(spec)
     elastic = index.addresses.get(address)
     if elastic is not None:
+        if elastic.interface not in index.interfaces:
+            raise TraceError(f"elastic IP {address} belongs to {elastic.interface}, which is attached to no instance")
         return End(elastic.interface, elastic.private_ip)
     holders = _holders(index, address)
     if len(holders) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class Call:
     """A call that has been authenticated and parsed.
 
     ``signature`` names what it was signed with, ``invocation`` is the name that the SDK gave it; both are digests, for
-    the audit log and for telling replays.
+    the audit log and for telling replays.  ``prepared`` is what :attr:`Action.prepare` made for it.
     """
 
     action: str
@@ -58,6 +58,7 @@ class Call:
     source_ip: str = ""
     signature: str | None = None
     invocation: str | None = None
+    prepared: Any = field(default=None, repr=False, kw_only=True)
 
 
 Handler = Callable[[Call, "Transaction"], dict[str, Any]]
@@ -78,9 +79,15 @@ class Action:
     ``mutates`` chooses a write transaction (serialised, audited, gets a revision when something changed).
     ``settles`` names the instances in the answer whose state the API waits for, bounded, before it answers.
     ``answer`` is for the documentation.
+    ``prepare`` does what takes long and needs no store, before the transaction, which keeps all other writers waiting.
     """
 
     handler: Handler
     mutates: bool
     settles: Callable[[Mapping[str, Any]], list[str]] | None = field(default=None)
     answer: Answer = Answer.WORKS
+    prepare: Callable[[Call], Any] | None = None
+
+    def prepared(self, call: Call) -> Call:
+        """Return the call as the handler takes it.  Raises what ``prepare`` raises: Ec2Error."""
+        return call if self.prepare is None else replace(call, prepared=self.prepare(call))

@@ -184,10 +184,11 @@ class Application:
         return signed
 
     def _act(self, call: Call, action: Action, parsed: ApiRequest, trace: _Trace) -> bytes:
-        """Run the handler in one transaction, then wait for what it brought about.
+        """Prepare, run the handler in one transaction, then wait for what it brought about.
 
         The answer is rendered before the commit, so that nothing that can fail comes after it.
         """
+        call = action.prepared(call)
         begin = self._store.write if action.mutates else self._store.read
         with begin(call) as transaction:
             if action.mutates:
@@ -199,8 +200,9 @@ class Application:
         trace.recorded = action.mutates
         if transaction.revision is not None:
             self._notifier.installed(transaction.revision)
-        if action.settles is not None:
-            self._notifier.settle(action.settles(output))
+        awaited = [*transaction.awaited, *(action.settles(output) if action.settles is not None else ())]
+        if awaited:
+            self._notifier.settle(awaited)
         return document
 
 

@@ -17,6 +17,7 @@ from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
     Console,
+    InterfaceSpec,
     LaunchFailedError,
     LaunchSpec,
     ObservedInstance,
@@ -79,6 +80,13 @@ class MininetBackend:
         with self._lock:
             if instance_id in self._taken:
                 self._give_back(instance_id)
+
+    def attach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """A host of the network has the one link that it was made with."""
+        raise BackendUnavailableError(f"{spec.instance_id} has one link; Mininet's hosts get no further interfaces")
+
+    def detach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """Nothing was ever plugged in besides the first interface, which stays."""
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return the hosts that are taken."""

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from econe_api.actions import address_rows, identifiers, networks
-from econe_api.actions.parameters import exactly_one
+from econe_api.actions.parameters import exactly_one, ipv4
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store.attachments import DETACHING
 from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interfaces
+from econe_api.store.schema import addresses, instances, interfaces, secondary_addresses
 from econe_api.store.transaction import Transaction
 
 
@@ -29,11 +30,11 @@ def associate(call: Call, txn: Transaction) -> dict[str, Any]:
     else:
         address = address_rows.by_public_ip(txn, params["PublicIp"])
     target = _of_instance(txn, params["InstanceId"]) if params.get("InstanceId") else _interface(txn, params)
-    _check_target(txn, params.get("PrivateIpAddress"), target)
-    if (address.interface, address.private_ip) == (target.id, target.private_ip):
+    private_ip = _target_address(txn, params.get("PrivateIpAddress"), target)
+    if (address.interface, address.private_ip) == (target.id, private_ip):
         return {"AssociationId": address.association}
     held = txn.connection.execute(
-        select(addresses).where(addresses.c.interface == target.id, addresses.c.private_ip == target.private_ip)
+        select(addresses).where(addresses.c.interface == target.id, addresses.c.private_ip == private_ip)
     ).first()
     moves = params.get("AllowReassociation")
     if not (txn.config.api.allow_reassociation if moves is None else moves):
@@ -44,7 +45,7 @@ def associate(call: Call, txn: Transaction) -> dict[str, Any]:
     txn.connection.execute(
         update(addresses)
         .where(addresses.c.public_ip == address.public_ip)
-        .values(association=association, interface=target.id, private_ip=target.private_ip)
+        .values(association=association, interface=target.id, private_ip=private_ip)
     )
     txn.touch(Kind.ADDRESS, address.public_ip)
     return {"AssociationId": association}
@@ -56,7 +57,10 @@ def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
     query = (
         select(instances.c.state, interfaces)
         .select_from(instances)
-        .outerjoin(interfaces, interfaces.c.instance == instances.c.id)
+        .outerjoin(
+            interfaces,
+            (interfaces.c.instance == instances.c.id) & interfaces.c.attachment_state.is_distinct_from(DETACHING),
+        )
         .where(instances.c.account == txn.account, instances.c.id == instance)
     )
     rows = list(txn.connection.execute(query))
@@ -86,14 +90,19 @@ def _interface(txn: Transaction, params: Any) -> Row[Any]:
     return row
 
 
-def _check_target(txn: Transaction, private_ip: str | None, target: Row[Any]) -> None:
-    if private_ip not in (None, "", target.private_ip):
-        raise Ec2Error(
-            "InvalidParameterValue",
-            f"Invalid value '{private_ip}' for PrivateIpAddress. It is not an address of {target.id}",
-        )
+def _target_address(txn: Transaction, asked: str | None, target: Row[Any]) -> str:
+    """The private address of the interface that the elastic IP shall stand for: the one asked for, else the primary."""
+    private_ip = ipv4(asked, "privateIpAddress") if asked else str(target.private_ip)
+    if private_ip != target.private_ip:
+        own = secondary_addresses.c.interface == target.id
+        if not txn.connection.scalar(select(own).where(own, secondary_addresses.c.address == private_ip)):
+            raise Ec2Error(
+                "InvalidParameterValue",
+                f"Invalid value '{private_ip}' for PrivateIpAddress. It is not an address of {target.id}",
+            )
     if not networks.reaches_outside(txn, target.vpc):
         raise Ec2Error("Gateway.NotAttached", f"Network {target.vpc} is not attached to any internet gateway")
+    return private_ip
 
 
 def _refuse_moves(address: Row[Any], interface: str, held: Row[Any] | None) -> None:

@@ -16,6 +16,7 @@ _MALFORMED = {
     "ami": "InvalidAMIID.Malformed",
     "dopt": "InvalidDhcpOptionsId.Malformed",
     "eni": "InvalidNetworkInterfaceId.Malformed",
+    "eni-attach": "InvalidAttachmentID.Malformed",
     "i": "InvalidInstanceID.Malformed",
     "pl": "InvalidPrefixListId.Malformed",
     "igw": "InvalidInternetGatewayId.Malformed",

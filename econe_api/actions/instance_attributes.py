@@ -9,8 +9,17 @@ from typing import Any
 
 from sqlalchemy import delete, insert, update
 
-from econe_api.actions import group_lookup, instance_rows, launch, launch_options, launch_request
-from econe_api.actions.instance_rows import ENDED, ROOT_DEVICE, InstanceView, InterfaceView
+from econe_api.actions import (
+    group_lookup,
+    instance_rows,
+    interface_limits,
+    launch,
+    launch_options,
+    launch_request,
+    new_interfaces,
+)
+from econe_api.actions.instance_rows import ENDED, ROOT_DEVICE, InstanceView
+from econe_api.actions.interface_rows import InterfaceView
 from econe_api.actions.parameters import refuse_unsupported, require
 from econe_api.call import Call, Params
 from econe_api.errors import Ec2Error
@@ -147,6 +156,8 @@ def _shutdown(txn: Transaction, view: InstanceView, asked: Mapping[str, Any]) ->
 def _type(txn: Transaction, view: InstanceView, asked: Mapping[str, Any]) -> None:
     size = launch_request.instance_type(_value(asked, "InstanceType"), txn.config)
     _refuse_unless_stopped(view)
+    interface_limits.refuse_interfaces(txn, size.name, len(view.interfaces))
+    interface_limits.refuse_addresses(txn, size.name, max(len(link.addresses) for link in view.interfaces))
     old = {size.name: size for size in txn.config.instance_types}.get(view.row.type)
     room = launch.rooms(txn).get(view.row.host)
     if room is not None and old is not None:  # what it has now is its own to use again
@@ -195,7 +206,7 @@ def _groups(txn: Transaction, view: InstanceView, asked: list[str]) -> None:
     rows = group_lookup.resolve(txn, asked, [])
     if any(row.vpc != link.row.vpc for row in rows):
         raise Ec2Error("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
-    launch.refuse_many(txn, len(rows))
+    new_interfaces.refuse_many_groups(txn, len(rows))
     wanted = [row.id for row in rows]
     if sorted(wanted) != [group for group, _ in link.groups]:
         txn.connection.execute(delete(interface_groups).where(interface_groups.c.interface == link.row.id))

@@ -16,9 +16,9 @@ from econe_api.actions.instance_rows import (
     STATES,
     USAGE_OPERATION,
     InstanceView,
-    InterfaceView,
     transition,
 )
+from econe_api.actions.interface_rows import InterfaceView, PrivateAddress
 from econe_api.store.schema import instances
 
 _View = Field[InstanceView]
@@ -49,8 +49,24 @@ def _group(part: int, first: int | None = None) -> _View:
     return Field(lambda view: (group[part] for interface in view.interfaces[:first] for group in interface.groups))
 
 
+def _all_addresses(read: Callable[[PrivateAddress], str | None]) -> _View:
+    return Field(lambda view: (read(address) for link in view.interfaces for address in link.addresses))
+
+
 def _of_address(column: str) -> Callable[[InterfaceView], str | None]:
     return lambda view: None if view.address is None else getattr(view.address, column)
+
+
+def _elastic_is(text: str) -> _View:
+    return _all_addresses(lambda address: None if address.elastic is None else text)
+
+
+def _six(read: Callable[[str], str]) -> _View:
+    return Field(lambda view: (read(address) for link in view.interfaces for address in link.ipv6))
+
+
+def _elastic(column: str) -> _View:
+    return _all_addresses(lambda address: None if address.elastic is None else getattr(address.elastic, column))
 
 
 FIELDS: dict[str, _View] = {
@@ -113,23 +129,67 @@ FIELDS: dict[str, _View] = {
     "usage-operation": _always(USAGE_OPERATION),
     "virtualization-type": _always("hvm"),
     "vpc-id": _first(lambda view: view.row.vpc),
-    "network-interface.addresses.association.public-ip": _each(_of_address("public_ip")),
-    "network-interface.addresses.primary": _each(lambda _view: "true"),
-    "network-interface.addresses.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.addresses.association.allocation-id": _elastic("allocation"),
+    "network-interface.addresses.association.association-id": _elastic("association"),
+    "network-interface.addresses.association.ip-owner-id": _elastic("account"),
+    "network-interface.addresses.association.public-ip": _elastic("public_ip"),
+    "network-interface.addresses.primary": _all_addresses(lambda address: "true" if address.primary else "false"),
+    "network-interface.addresses.private-ip-address": _all_addresses(lambda address: address.ip),
+    "network-interface.addresses.association.public-dns-name": _elastic_is(""),
     "network-interface.association.allocation-id": _each(_of_address("allocation")),
     "network-interface.association.association-id": _each(_of_address("association")),
+    "network-interface.association.ip-owner-id": _each(_of_address("account")),
+    "network-interface.association.public-dns-name": _each(lambda view: None if view.address is None else ""),
     "network-interface.association.public-ip": _each(_of_address("public_ip")),
+    "network-interface.attachment.attach-time": _each(lambda view: f"{view.row.attached:%Y-%m-%dT%H:%M:%S}.000Z"),
+    "network-interface.attachment.attachment-id": _each(lambda view: view.row.attachment),
+    "network-interface.attachment.delete-on-termination": _each(
+        lambda view: "true" if view.row.delete_on_termination else "false"
+    ),
     "network-interface.attachment.device-index": _each(lambda view: str(view.row.device_index)),
     "network-interface.attachment.instance-id": _each(lambda view: view.row.instance),
-    "network-interface.availability-zone": Field(lambda view: (view.row.zone for _ in view.interfaces)),
+    "network-interface.attachment.instance-owner-id": _each(lambda view: view.row.account),
+    "network-interface.attachment.network-card-index": _each(lambda _view: "0"),
+    "network-interface.attachment.status": _each(lambda view: view.attachment_status),
+    "network-interface.availability-zone": _each(lambda view: view.row.zone),
+    "network-interface.deny-all-igw-traffic": _each(lambda _view: "false"),
+    "network-interface.description": _each(lambda view: view.row.description),
     "network-interface.group-id": _group(0),
     "network-interface.group-name": _group(1),
+    "network-interface.ipv6-address": _six(lambda address: address),
+    "network-interface.ipv6-addresses.ipv6-address": _six(lambda address: address),
+    "network-interface.ipv6-addresses.is-primary-ipv6": _six(lambda _address: "false"),
+    "network-interface.ipv6-native": _each(lambda _view: "false"),
     "network-interface.mac-address": _each(lambda view: view.row.mac),
     "network-interface.network-interface-id": _each(lambda view: view.row.id),
+    "network-interface.operator.managed": _each(lambda _view: "false"),
     "network-interface.owner-id": _each(lambda view: view.row.account),
     "network-interface.private-ip-address": _each(lambda view: view.row.private_ip),
+    "network-interface.requester-managed": _each(lambda _view: "false"),
     "network-interface.source-dest-check": _each(lambda _view: "true"),
-    "network-interface.status": _each(lambda _view: "in-use"),
+    "network-interface.status": _each(lambda view: view.status),
     "network-interface.subnet-id": _each(lambda view: view.row.subnet),
+    "network-interface.tag-key": Field(lambda view: (key for link in view.interfaces for key in link.tags)),
+    "network-interface.tag-value": Field(
+        lambda view: (value for link in view.interfaces for value in link.tags.values())
+    ),
     "network-interface.vpc-id": _each(lambda view: view.row.vpc),
+    # What no interface of this cloud has.
+    **{
+        f"network-interface.{name}": Field(lambda _view: ())
+        for name in (
+            "addresses.association.carrier-ip",
+            "addresses.association.customer-owned-ip",
+            "addresses.private-dns-name",
+            "association.carrier-ip",
+            "association.customer-owned-ip",
+            "ipv4-prefixes.ipv4-prefix",
+            "ipv6-prefixes.ipv6-prefix",
+            "operator.principal",
+            "outpost-arn",
+            "private-dns-name",
+            "public-dns-name",
+            "requester-id",
+        )
+    },
 }

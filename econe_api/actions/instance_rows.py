@@ -1,4 +1,4 @@
-"""Instances with their interfaces, groups and addresses: loaded in seven statements, shown in the API's shape."""
+"""Instances with their interfaces, groups and addresses: loaded in nine statements, shown in the API's shape."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, or_, select
 
-from econe_api.actions import identifiers, ipv6, metadata_options, tag_rows
+from econe_api.actions import identifiers, interface_rows, metadata_options, tag_rows
+from econe_api.actions.interface_rows import InterfaceView
 from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
 from econe_api.store.metadata_tables import MetadataOptions, load_options
-from econe_api.store.schema import addresses, groups, instances, interface_groups, interfaces
+from econe_api.store.schema import instances, interfaces
 from econe_api.store.transaction import Transaction
 
 #: States and their codes ("InstanceState" in the EC2 API reference).
@@ -47,16 +48,6 @@ _ALIKE: Mapping[str, Any] = {
         "EnableResourceNameDnsAAAARecord": False,
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceView:
-    """An interface's row with its groups as (id, name), by id, the row of its elastic IP if it has one, its IPv6."""
-
-    row: Row[Any]
-    groups: tuple[tuple[str, str], ...]
-    address: Row[Any] | None
-    ipv6: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +105,10 @@ def refuse_absent(wanted: Sequence[str], found: Container[str]) -> None:
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
     """The instances that the clauses choose."""
     rows = list(txn.connection.execute(select(instances).where(*clauses)))
-    chosen = select(instances.c.id).where(*clauses)
-    linked = select(interfaces.c.id).where(interfaces.c.instance.in_(chosen))
-    members = defaultdict(list)
-    memberships = (
-        select(interface_groups.c.interface, groups.c.id, groups.c.name)
-        .join(groups, groups.c.id == interface_groups.c.group)
-        .where(interface_groups.c.interface.in_(linked))
-        .order_by(groups.c.id)
-    )
-    for interface, group, name in txn.connection.execute(memberships):
-        members[interface].append((group, name))
-    associated = txn.connection.execute(select(addresses).where(addresses.c.interface.in_(linked)))
-    by_interface = {row.interface: row for row in associated}
-    links = select(interfaces).where(interfaces.c.instance.in_(chosen)).order_by(interfaces.c.device_index)
-    six = ipv6.load(txn, linked)
+    chosen = select(instances.c.id).where(*clauses, instances.c.state.not_in(ENDED))
     views = defaultdict(list)
-    for row in txn.connection.execute(links):
-        view = InterfaceView(row, tuple(members[row.id]), by_interface.get(row.id), six.get(row.id, ()))
-        views[row.instance].append(view)
+    for view in interface_rows.load(txn, interfaces.c.instance.in_(chosen)):
+        views[view.row.instance].append(view)
     tags = tag_rows.load(txn, "instance", [row.id for row in rows])
     options = load_options(txn.connection, txn.config, [row.id for row in rows])
     domain = txn.config.dhcp.domain
@@ -170,7 +146,7 @@ def instance(view: InstanceView) -> dict[str, Any]:
         "EnaSupport": False,
         **_ALIKE,
         "Tags": tag_rows.shape(view.tags),
-        "NetworkInterfaces": [_interface(interface, row) for interface in view.interfaces],
+        "NetworkInterfaces": [interface_rows.of_instance(interface) for interface in view.interfaces],
         "SecurityGroups": [],
         "MetadataOptions": metadata_options.shape(view.metadata),
     }
@@ -188,7 +164,7 @@ def _primary(view: InterfaceView) -> dict[str, Any]:
         "SubnetId": view.row.subnet,
         "PrivateIpAddress": view.row.private_ip,
         "SourceDestCheck": True,
-        "SecurityGroups": _groups(view),
+        "SecurityGroups": interface_rows.group_shapes(view),
     }
     if view.ipv6:
         shape["Ipv6Address"] = view.ipv6[0]
@@ -197,16 +173,12 @@ def _primary(view: InterfaceView) -> dict[str, Any]:
 
 def groups_of(views: Iterable[InterfaceView]) -> list[dict[str, str]]:
     """GroupIdentifierList of the groups of interfaces."""
-    return [group for view in views for group in _groups(view)]
+    return [group for view in views for group in interface_rows.group_shapes(view)]
 
 
 def monitoring(*, wanted: bool) -> dict[str, str]:
     """Monitoring of an instance."""
     return {"State": "enabled" if wanted else "disabled"}
-
-
-def _groups(view: InterfaceView) -> list[dict[str, str]]:
-    return [{"GroupId": group, "GroupName": name} for group, name in view.groups]
 
 
 def transition(row: Row[Any]) -> str:
@@ -215,38 +187,3 @@ def transition(row: Row[Any]) -> str:
         return ""
     moment = {"terminated": row.terminated, "stopped": row.stopped}.get(row.state)
     return f"User initiated ({moment:%Y-%m-%d %H:%M:%S} GMT)" if moment else "User initiated"
-
-
-def _interface(view: InterfaceView, owner: Row[Any]) -> dict[str, Any]:
-    row = view.row
-    address: dict[str, Any] = {"Primary": True, "PrivateIpAddress": row.private_ip}
-    association = {}
-    if view.address is not None:
-        association["Association"] = {
-            "PublicIp": view.address.public_ip,
-            "PublicDnsName": "",
-            "IpOwnerId": view.address.account,
-        }
-    return {
-        "NetworkInterfaceId": row.id,
-        "SubnetId": row.subnet,
-        "VpcId": row.vpc,
-        "Description": "",
-        "OwnerId": row.account,
-        "Status": "in-use",
-        "MacAddress": row.mac,
-        "PrivateIpAddress": row.private_ip,
-        "SourceDestCheck": True,
-        "Groups": _groups(view),
-        "InterfaceType": "interface",
-        "Ipv6Addresses": ipv6.shape(view.ipv6),
-        "PrivateIpAddresses": [address | association],
-        "Attachment": {
-            "AttachmentId": f"eni-attach-{row.id.removeprefix('eni-')}",
-            "DeviceIndex": row.device_index,
-            "Status": "attaching" if owner.state == "pending" else "attached",
-            "AttachTime": row.created,
-            "DeleteOnTermination": True,
-            "NetworkCardIndex": 0,
-        },
-    } | association

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
-from econe_api.actions import instance_rows, tag_rows
+from econe_api.actions import instance_rows
 from econe_api.actions.instance_rows import ENDED, InstanceView
 from econe_api.actions.parameters import given, refuse_unsupported
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
-from econe_api.store.records import Kind
-from econe_api.store.schema import addresses, instances, interface_groups, interfaces
+from econe_api.store import attachments
+from econe_api.store.schema import instances
 from econe_api.store.transaction import Transaction
 
 _BY_USER = "Client.UserInitiatedShutdown"
@@ -71,7 +71,7 @@ def reboot(call: Call, txn: Transaction) -> dict[str, Any]:
 
 
 def terminate(call: Call, txn: Transaction) -> dict[str, Any]:
-    """End instances: their interfaces go, their elastic IPs stay the account's.  An ended one stays as it is."""
+    """End instances: interfaces go unless they outlive them, elastic IPs stay the account's; an ended one stays."""
     views = _named(call, txn)
     ending = [view for view in views if view.row.state not in ENDED]
     for view in ending:
@@ -81,21 +81,7 @@ def terminate(call: Call, txn: Transaction) -> dict[str, Any]:
         ):
             if protects:
                 raise _protected(view, "terminated", attribute)
-    links = [link for view in ending for link in view.interfaces]
-    for link in links:
-        txn.touch(Kind.INTERFACE, link.row.id)
-        if link.address is not None:
-            txn.touch(Kind.ADDRESS, link.address.public_ip)
-    gone = [link.row.id for link in links]
-    execute = txn.connection.execute
-    execute(
-        update(addresses)
-        .where(addresses.c.interface.in_(gone))
-        .values(association=None, interface=None, private_ip=None)
-    )
-    tag_rows.forget(txn, gone)
-    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
-    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))
+    attachments.end_instances(txn, [view.row.id for view in ending])
     _update(txn, ending, state="shutting-down", **_REASON)
     return {"TerminatingInstances": _changes(views, ending, "shutting-down")}
 

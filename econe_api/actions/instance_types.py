@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from econe_api.actions import pagination, zones
+from econe_api.actions import interface_limits, pagination, zones
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.instance_rows import ROOT_DEVICE_TYPE
 from econe_api.actions.ipv6 import MOST_ADDRESSES
@@ -12,9 +12,6 @@ from econe_api.call import Call
 from econe_api.config import InstanceType
 from econe_api.errors import Ec2Error
 from econe_api.store.transaction import Transaction
-
-_INTERFACES = 1
-_ADDRESSES = 1
 
 
 def _boolean(*, value: bool) -> Field[InstanceType]:
@@ -42,9 +39,9 @@ _FIELDS: dict[str, Field[InstanceType]] = {
     "memory-info.size-in-mib": Field(lambda size: (str(size.memory_mib),)),
     "network-info.efa-supported": _boolean(value=False),
     "network-info.ena-support": _always("unsupported"),
-    "network-info.ipv4-addresses-per-interface": _always(str(_ADDRESSES)),
+    "network-info.ipv4-addresses-per-interface": Field(lambda size: (str(interface_limits.limits(size).addresses),)),
     "network-info.maximum-network-cards": _always("1"),
-    "network-info.maximum-network-interfaces": _always(str(_INTERFACES)),
+    "network-info.maximum-network-interfaces": Field(lambda size: (str(interface_limits.limits(size).interfaces),)),
     "nitro-enclaves-support": _always("unsupported"),
     "nitro-tpm-support": _always("unsupported"),
     "processor-info.supported-architecture": _always("x86_64"),
@@ -79,6 +76,7 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
 
 def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
     cores = list(range(1, size.vcpus + 1))
+    most = interface_limits.limits(size)
     return {
         "InstanceType": size.name,
         "CurrentGeneration": True,
@@ -105,17 +103,17 @@ def _type(size: InstanceType, *, ipv6: bool) -> dict[str, Any]:
         },
         "NetworkInfo": {
             "NetworkPerformance": "Moderate",
-            "MaximumNetworkInterfaces": _INTERFACES,
+            "MaximumNetworkInterfaces": most.interfaces,
             "MaximumNetworkCards": 1,
             "DefaultNetworkCardIndex": 0,
             "NetworkCards": [
                 {
                     "NetworkCardIndex": 0,
                     "NetworkPerformance": "Moderate",
-                    "MaximumNetworkInterfaces": _INTERFACES,
+                    "MaximumNetworkInterfaces": most.interfaces,
                 }
             ],
-            "Ipv4AddressesPerInterface": _ADDRESSES,
+            "Ipv4AddressesPerInterface": most.addresses,
             "Ipv6AddressesPerInterface": MOST_ADDRESSES if ipv6 else 0,
             "Ipv6Supported": ipv6,
             "EnaSupport": "unsupported",

@@ -45,7 +45,7 @@ def parse(asked: Mapping[str, Any], most: int) -> Ipv6Request:
 
     """
     count = asked.get("Ipv6AddressCount")
-    named = [_canonical(item.get("Ipv6Address")) for item in asked.get("Ipv6Addresses") or ()]
+    named = [canonical(item.get("Ipv6Address")) for item in asked.get("Ipv6Addresses") or ()]
     if count and named:
         raise Ec2Error("InvalidParameterCombination", "You may specify ipv6Addresses or ipv6AddressCount, but not both")
     if named and most > 1:
@@ -61,7 +61,13 @@ def parse(asked: Mapping[str, Any], most: int) -> Ipv6Request:
     return Ipv6Request(count, tuple(named))
 
 
-def _canonical(text: str | None) -> str:
+def canonical(text: str | None) -> str:
+    """An IPv6 address in canonical text.
+
+    Raises:
+        Ec2Error: InvalidParameterValue.
+
+    """
     try:
         address = ipaddress.IPv6Address(text or "")
         if address.scope_id is not None:

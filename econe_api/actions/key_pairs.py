@@ -26,16 +26,25 @@ _FIELDS: dict[str, Field[Row[Any]]] = {
 }
 
 
-def create(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Make a key pair; the answer holds the private key, which is kept nowhere."""
+def generate(call: Call) -> tuple[KeyText, str]:
+    """Make the keys of a new pair: its public half and its private one.
+
+    Raises:
+        Ec2Error: MissingParameter, InvalidParameterValue, UnsupportedOperation.
+
+    """
     params = call.params
     refuse_unsupported(params, frozenset({"KeyName", "KeyType", "TagSpecifications"}), {"KeyFormat": ("pem",)})
     kind = params.get("KeyType") or "rsa"
     if kind not in _TYPES:
         raise Ec2Error("InvalidParameterValue", f"Value ({kind}) for parameter KeyType is invalid.")
-    tags = _new(txn, call)
-    text, private_key = key_material.create(kind, params["KeyName"])
-    return _insert(txn, params["KeyName"], text, tags) | {"KeyMaterial": private_key}
+    return key_material.create(kind, _name(call))
+
+
+def create(call: Call, txn: Transaction) -> dict[str, Any]:
+    """Make a key pair; the answer holds the private key, which is kept nowhere."""
+    text, private_key = call.prepared
+    return _insert(txn, _name(call), text, _new(txn, call)) | {"KeyMaterial": private_key}
 
 
 def bring(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -49,16 +58,22 @@ def bring(call: Call, txn: Transaction) -> dict[str, Any]:
     return _insert(txn, call.params["KeyName"], text, tags)
 
 
-def _new(txn: Transaction, call: Call) -> tag_rows.Tags:
-    """Check a new pair's name and the quota; gives its tags."""
+def _name(call: Call) -> str:
+    """The name of a new pair, after a check."""
     require(call.params, "KeyName")
-    name = call.params["KeyName"]
+    name: str = call.params["KeyName"]
     if len(name) > _LONGEST_NAME or not name.isascii() or not name.isprintable() or name != name.strip():
         raise Ec2Error(
             "InvalidParameterValue",
             f"Value for parameter KeyName is invalid. Up to {_LONGEST_NAME} printable ASCII characters are valid, "
             "without spaces at either end.",
         )
+    return name
+
+
+def _new(txn: Transaction, call: Call) -> tag_rows.Tags:
+    """Check that a new pair's name is free, and the quota; gives its tags."""
+    name = _name(call)
     mine = key_pairs.c.account == txn.account
     if txn.connection.scalar(select(key_pairs.c.id).where(mine, key_pairs.c.name == name)) is not None:
         raise Ec2Error("InvalidKeyPair.Duplicate", f"The keypair '{name}' already exists.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from econe_api.actions.filters import Field
 from econe_api.actions.identifiers import following
 from econe_api.actions.placement import RESERVED_FIRST
 from econe_api.actions.tag_rows import Tags
-from econe_api.store.schema import interfaces, subnets, vpcs
+from econe_api.store.schema import interfaces, secondary_addresses, subnets, vpcs
 from econe_api.store.transaction import Transaction
 
 #: The names of a subnet's addresses: after their digits, and no resource names besides.
@@ -26,7 +27,7 @@ _HOSTNAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet's row, how many interfaces are in it, the id of its zone, its owner and its tags."""
+    """A subnet's row, how many of its IPv4 addresses interfaces have, the id of its zone, its owner and its tags."""
 
     row: Row[Any]
     used: int
@@ -47,18 +48,21 @@ class Subnet:
 
 
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Subnet]:
-    """The caller's subnets that the clauses choose (three statements)."""
+    """The caller's subnets that the clauses choose (four statements)."""
     query = select(subnets).join(vpcs, vpcs.c.id == subnets.c.vpc).where(vpcs.c.account == txn.account, *clauses)
     rows = list(txn.connection.execute(query))
-    mine = interfaces.c.account == txn.account
-    counts = select(interfaces.c.subnet, func.count().label("used")).where(mine).group_by(interfaces.c.subnet)
-    used = {row.subnet: int(row.used) for row in txn.connection.execute(counts)}
+    used: Counter[str] = Counter()
+    primary = select(interfaces.c.subnet, func.count())
+    further = primary.join(secondary_addresses, secondary_addresses.c.interface == interfaces.c.id)
+    for counts in (primary, further):
+        mine = counts.where(interfaces.c.account == txn.account).group_by(interfaces.c.subnet)
+        for name, count in txn.connection.execute(mine):
+            used[name] += count
     tags = tag_rows.load(txn, "subnet", [row.id for row in rows])
     arn = f"arn:aws:ec2:{txn.config.region}:{txn.account}:subnet/"
     ids = zones.ids(txn.config)
     return [
-        Subnet(row, used.get(row.id, 0), ids.get(row.zone, row.zone), arn + row.id, txn.account, tags[row.id])
-        for row in rows
+        Subnet(row, used[row.id], ids.get(row.zone, row.zone), arn + row.id, txn.account, tags[row.id]) for row in rows
     ]
 
 

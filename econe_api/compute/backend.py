@@ -17,7 +17,8 @@ from typing import Protocol
 class InterfaceSpec:
     """One network interface: its id (``eni-...``), MAC, address with prefix length, and the subnet's gateway.
 
-    ``ipv6`` are its IPv6 addresses, with prefix length and gateway of their own.
+    ``secondary`` are further addresses with the same prefix length, ``ipv6`` its IPv6 addresses, with prefix length and
+    gateway of their own.
 
     The hypervisor's port must carry ``id`` and ``mac`` as OVSDB ``external_ids`` ``iface-id`` and ``attached-mac``.
     """
@@ -31,6 +32,7 @@ class InterfaceSpec:
     ipv6: tuple[str, ...] = ()
     ipv6_prefix_length: int = 64
     ipv6_gateway: str = ""
+    secondary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,15 @@ class ComputeBackend(Protocol):
 
     def console(self, instance_id: str) -> Console | None:
         """Return what the instance has said on its console since it last booted; None: nothing is known of it."""
+
+    def attach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """Plug one more of its interfaces into the running instance; returns when its port is on the bridge.
+
+        Raises :class:`BackendUnavailableError`.
+        """
+
+    def detach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """Make the interface be plugged in no more; raises :class:`BackendUnavailableError` when it may still be."""
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""

@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from econe_api.compute import netns
+from econe_api.compute import guest_network, netns
 from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
@@ -30,6 +30,7 @@ from econe_api.compute.backend import (
     ObservedInstance,
 )
 from econe_api.compute.consoles import Consoles
+from econe_api.compute.guest_network import device
 from econe_api.config import Config, ConfigError, Hypervisor
 
 GUEST = Path(__file__).with_name("guest.py")
@@ -113,8 +114,9 @@ class NamespaceBackend:
             return
         try:
             self._remove(spec.instance_id, [host])
-            self._wire(name, host, spec)
-            self._plug(host, spec)
+            self._make(name, spec)
+            _wire(name, host, spec.interfaces)
+            _plug(host, spec.instance_id, spec.interfaces)
             self._boot(name, spec)
         except netns.CommandError as error:
             self._remove(spec.instance_id, [host])
@@ -152,6 +154,35 @@ class NamespaceBackend:
         known = self._hosts.get(host)
         try:
             self._remove(instance_id, self._hosts.values() if known is None else [known])
+        except netns.CommandError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+    def attach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """Give the namespace one more veth; a port on the bridge, which comes last, says that all of it is there."""
+        host = self._host(spec.host)
+        name = guest_namespace(host.prefix, spec.instance_id)
+        if port_name(interface.id) in host.ports_of(spec.instance_id):
+            return
+        try:
+            netns.delete_link(host.netns, port_name(interface.id))
+            if interface.ipv6:
+                netns.set_sysctls(name, {**netns.QUIET_WITH_IPV6, "net/ipv6/conf/all/disable_ipv6": "0"})
+            _wire(name, host, [interface])
+            _plug(host, spec.instance_id, [interface])
+        except netns.CommandError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+    def detach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        """Take the port off the bridge, delete the veth."""
+        host = self._host(spec.host)
+        port = port_name(interface.id)
+        name = guest_namespace(host.prefix, spec.instance_id)
+        try:
+            if port in host.ports_of(spec.instance_id):
+                host.vsctl("--if-exists", "del-port", port)
+            netns.delete_link(host.netns, port)
+            if name in netns.namespaces(name):
+                guest_network.forget(name, interface.device_index)
         except netns.CommandError as error:
             raise BackendUnavailableError(str(error)) from error
 
@@ -207,60 +238,48 @@ class NamespaceBackend:
         if failure is not None:
             raise failure
 
-    def _wire(self, name: str, host: Host, spec: LaunchSpec) -> None:
+    def _make(self, name: str, spec: LaunchSpec) -> None:
         netns.ip_batch([f"netns add {name}"])
         with_ipv6 = any(interface.ipv6 for interface in spec.interfaces)
         netns.set_sysctls(name, netns.QUIET_WITH_IPV6 if with_ipv6 else netns.QUIET)
-        netns.ip_batch([_veth(name, host, interface) for interface in spec.interfaces])
-        for interface in spec.interfaces:
-            netns.checksum_in_software(name, _device(interface))
-            netns.checksum_in_software(host.netns, port_name(interface.id))
-        netns.ip_batch([f"link set {port_name(interface.id)} up" for interface in spec.interfaces], host.netns)
-        netns.ip_batch(["link set lo up", *(line for each in spec.interfaces for line in _configure(each))], name)
+        netns.ip_batch(["link set lo up"], name)
 
-    def _plug(self, host: Host, spec: LaunchSpec) -> None:
-        """Add all ports in one transaction and see that ovs-vswitchd took them."""
-        if not spec.interfaces:
-            return
-        words: list[str] = []
-        for interface in spec.interfaces:
-            port = port_name(interface.id)
-            words += ["--", "add-port", host.bridge, port, "--", "set", "Interface", port]
-            words += [f'external_ids:iface-id="{interface.id}"', f'external_ids:attached-mac="{interface.mac}"']
-            words += [f'external_ids:vm-id="{spec.instance_id}"']
-        host.vsctl(*words)
-        ports = [port_name(interface.id) for interface in spec.interfaces]
-        numbers = host.vsctl(*_each(["--", "get", "Interface"], ports, ["ofport"])).split()
-        if any(not number.isdigit() for number in numbers):
-            raise netns.CommandError(["ovs-vsctl", "add-port", host.bridge, *ports], f"got no port number: {numbers}")
+
+def _wire(name: str, host: Host, interfaces: Sequence[InterfaceSpec]) -> None:
+    """Lay the cables between the instance and the hypervisor, and have the instance use them."""
+    netns.ip_batch([_veth(name, host, interface) for interface in interfaces])
+    for interface in interfaces:
+        netns.checksum_in_software(name, device(interface.device_index))
+        netns.checksum_in_software(host.netns, port_name(interface.id))
+    netns.ip_batch([f"link set {port_name(interface.id)} up" for interface in interfaces], host.netns)
+    for interface in interfaces:
+        guest_network.configure(name, interface)
+
+
+def _plug(host: Host, instance_id: str, interfaces: Sequence[InterfaceSpec]) -> None:
+    """Add all ports in one transaction and see that ovs-vswitchd took them."""
+    if not interfaces:
+        return
+    words: list[str] = []
+    for interface in interfaces:
+        port = port_name(interface.id)
+        words += ["--", "add-port", host.bridge, port, "--", "set", "Interface", port]
+        words += [f'external_ids:iface-id="{interface.id}"', f'external_ids:attached-mac="{interface.mac}"']
+        words += [f'external_ids:vm-id="{instance_id}"']
+    host.vsctl(*words)
+    ports = [port_name(interface.id) for interface in interfaces]
+    numbers = host.vsctl(*_each(["--", "get", "Interface"], ports, ["ofport"])).split()
+    if any(not number.isdigit() for number in numbers):
+        raise netns.CommandError(["ovs-vsctl", "add-port", host.bridge, *ports], f"got no port number: {numbers}")
 
 
 def _each(before: list[str], names: Iterable[str], after: Iterable[str] = ()) -> list[str]:
     return [word for name in names for word in (*before, name, *after)]
 
 
-def _device(interface: InterfaceSpec) -> str:
-    return f"eth{interface.device_index}"
-
-
 def _veth(name: str, host: Host, interface: InterfaceSpec) -> str:
-    inner = f"name {_device(interface)} netns {name} address {interface.mac} mtu {host.mtu}"
+    inner = f"name {device(interface.device_index)} netns {name} address {interface.mac} mtu {host.mtu}"
     return f"link add {inner} type veth peer name {port_name(interface.id)} netns {host.netns} mtu {host.mtu}"
-
-
-def _configure(interface: InterfaceSpec) -> list[str]:
-    device = _device(interface)
-    lines = [
-        f"address add {interface.address}/{interface.prefix_length} dev {device}",
-        # The switch lets nobody else have the address, so that it need not be looked for before it is used.
-        *(f"address add {each}/{interface.ipv6_prefix_length} dev {device} nodad" for each in interface.ipv6),
-        f"link set {device} up",
-    ]
-    if interface.device_index == 0:
-        lines.append(f"route add default via {interface.gateway} dev {device}")
-        if interface.ipv6:
-            lines.append(f"route add ::/0 via {interface.ipv6_gateway} dev {device}")
-    return lines
 
 
 def _is_guest(pid: int) -> bool:

@@ -55,9 +55,13 @@ def run(command: Sequence[str], feed: str = "", timeout: float = 30.0, env: Mapp
     return done.stdout
 
 
-def ip_batch(lines: Sequence[str], netns: str | None = None) -> None:
-    """Run ``lines``, commands of ``ip``, in one process, inside ``netns`` or where this process is."""
-    where = ["ip"] if netns is None else ["ip", "-n", netns]
+def ip_batch(lines: Sequence[str], netns: str | None = None, version: int | None = None) -> None:
+    """Run ``lines``, commands of ``ip``, in one process, inside ``netns`` or where this process is.
+
+    ``version`` 4 or 6 is for commands whose words do not tell it.
+    """
+    family = [] if version is None else [f"-{version}"]
+    where = ["ip", *family] if netns is None else ["ip", *family, "-n", netns]
     try:
         run([*where, "-batch", "-"], feed="".join(f"{line}\n" for line in lines))
     except CommandError as error:
@@ -85,6 +89,12 @@ def checksum_in_software(netns: str, interface: str) -> None:
     A veth leaves them to hardware that is not there, and a userspace switch, unlike the kernel, would notice.
     """
     run(inside(netns, ["ethtool", "-K", interface, "tx", "off"]))
+
+
+def delete_link(netns: str, interface: str) -> None:
+    """Delete a network device; one that is not there is fine."""
+    if run(["ip", "-n", netns, "-br", "link", "show", "type", "veth"]).find(f"{interface}@") >= 0:
+        ip_batch([f"link delete {interface}"], netns)
 
 
 def namespaces(prefix: str) -> list[str]:

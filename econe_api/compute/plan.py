@@ -17,6 +17,8 @@ class Kind(StrEnum):
     STOP = "stop"
     REBOOT = "reboot"
     TERMINATE = "terminate"
+    PLUG = "plug"
+    """Plug interfaces in and out."""
     REMOVE = "remove"
     """Terminate what no row asks for; no row changes."""
 
@@ -45,6 +47,8 @@ def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance])
             found.append(Task(Kind.STOP, row.id, row.spec.host, row))
         elif row.state == SHUTTING_DOWN:
             found.append(Task(Kind.TERMINATE, row.id, row.spec.host, row))
+        elif row.attaching or row.detaching:
+            found.append(Task(Kind.PLUG, row.id, row.spec.host, row))
     return found
 
 

@@ -9,20 +9,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
-from econe_api.store.records import Kind
-from econe_api.store.schema import (
-    addresses,
-    instances,
-    interface_groups,
-    interfaces,
-    ipv6_addresses,
-    subnets,
-    tags,
+from econe_api.store.attachments import (
+    ATTACHED,
+    ATTACHING,
+    DETACHING,
+    end_instances,
+    let_go,
+    make_available,
+    set_attached,
 )
+from econe_api.store.schema import instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
@@ -37,12 +37,16 @@ class InstanceRow:
     """An instance that is not terminated: its state in the store, and how it shall run.
 
     ``reboots`` is how often its owner has asked for a reboot; ``reboot``: the last one has not been done yet.
+    ``attaching`` are those of its interfaces that nobody has noted as plugged in yet, ``detaching`` former ones that
+    may still be.
     """
 
     state: str
     spec: LaunchSpec
     reboots: int = 0
     reboot: bool = False
+    attaching: tuple[InterfaceSpec, ...] = ()
+    detaching: tuple[InterfaceSpec, ...] = ()
 
     @property
     def id(self) -> str:
@@ -68,14 +72,26 @@ def load(connection: Connection) -> list[InstanceRow]:
     ipv6: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(select(ipv6_addresses).order_by(ipv6_addresses.c.sort)):
         ipv6[row.interface].append(row.address)
-    specs: dict[str, list[InterfaceSpec]] = defaultdict(list)
+    secondary: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(select(secondary_addresses).order_by(secondary_addresses.c.sort)):
+        secondary[row.interface].append(row.address)
+    links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
     for row in connection.execute(linked):
-        specs[row.instance].append(_interface(row, tuple(ipv6[row.id])))
+        link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
+        links[row.instance].append((row.attachment_state or ATTACHED, link))
     rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
-    return [
-        InstanceRow(row.state, _spec(row, specs[row.id]), row.reboots_asked, row.reboots_asked != row.reboots_done)
-        for row in rows
-    ]
+    return [_instance(row, links[row.id]) for row in rows]
+
+
+def _instance(row: Row[Any], links: Collection[tuple[str, InterfaceSpec]]) -> InstanceRow:
+    return InstanceRow(
+        row.state,
+        _spec(row, [link for state, link in links if state != DETACHING]),
+        reboots=row.reboots_asked,
+        reboot=row.reboots_asked != row.reboots_done,
+        attaching=tuple(link for state, link in links if state == ATTACHING),
+        detaching=tuple(link for state, link in links if state == DETACHING),
+    )
 
 
 def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
@@ -89,7 +105,7 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
     )
 
 
-def _interface(row: Row[Any], ipv6: tuple[str, ...]) -> InterfaceSpec:
+def _interface(row: Row[Any], secondary: tuple[str, ...], ipv6: tuple[str, ...]) -> InterfaceSpec:
     subnet = ipaddress.IPv4Network(row.cidr)
     six = ipaddress.IPv6Network(row.ipv6_cidr or "::/64")
     return InterfaceSpec(
@@ -102,6 +118,7 @@ def _interface(row: Row[Any], ipv6: tuple[str, ...]) -> InterfaceSpec:
         ipv6=ipv6,
         ipv6_prefix_length=six.prefixlen,
         ipv6_gateway=str(six.network_address + 1),
+        secondary=secondary,
     )
 
 
@@ -112,10 +129,18 @@ def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
 
 
 def settled(connection: Connection, ids: Collection[str]) -> bool:
-    """Return whether nothing is left to do for the instances ``ids``."""
+    """Return whether nothing is left to do for the instances ``ids``, and for the interfaces that come and go."""
     rebooting = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
     open_ = instances.c.state.in_(UNSETTLED) | rebooting
-    return connection.scalar(select(instances.c.id).where(instances.c.id.in_(ids), open_).limit(1)) is None
+    if connection.scalar(select(instances.c.id).where(instances.c.id.in_(ids), open_).limit(1)) is not None:
+        return False
+    return not _has_moving_interfaces(connection, ids)
+
+
+def _has_moving_interfaces(connection: Connection, ids: Collection[str]) -> bool:
+    moving = interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
+    query = select(interfaces.c.id).where(interfaces.c.instance.in_(ids), moving).limit(1)
+    return connection.scalar(query) is not None
 
 
 def has_instances(connection: Connection) -> bool:
@@ -156,10 +181,19 @@ def set_terminated(txn: Transaction, instance_id: str) -> None:
         .where(instances.c.id == instance_id, instances.c.state == SHUTTING_DOWN)
         .values(state=TERMINATED, terminated=txn.now)
     )
+    let_go(txn, instance_id)
+
+
+def set_plugged(txn: Transaction, row: InstanceRow) -> None:
+    """Note that the interfaces that came are plugged in, and that those that went are available."""
+    set_attached(txn, [link.id for link in row.attaching])
+    gone = [link.id for link in row.detaching]
+    still = interfaces.c.id.in_(gone) & (interfaces.c.instance == row.id)
+    make_available(txn, txn.connection.scalars(select(interfaces.c.id).where(still)).all())
 
 
 def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> None:
-    """End a pending instance that could not be launched: its interfaces and their tags go, its elastic IPs stay.
+    """End a pending instance that could not be launched: interfaces go unless they outlive it, elastic IPs stay.
 
     One that was stopped and could not be started is stopped again, with all it has.  One that was told to end meanwhile
     keeps the reason that it has.
@@ -173,22 +207,5 @@ def set_failed(txn: Transaction, instance_id: str, code: str, reason: str) -> No
         update(instances).where(pending).values(state=TERMINATED, terminated=txn.now, **why)
     )
     if changed.rowcount:
-        _release(txn, instance_id)
-
-
-def _release(txn: Transaction, instance_id: str) -> None:
-    execute = txn.connection.execute
-    gone = list(txn.connection.scalars(select(interfaces.c.id).where(interfaces.c.instance == instance_id)))
-    freed = select(addresses.c.public_ip).where(addresses.c.interface.in_(gone))
-    for public_ip in txn.connection.scalars(freed).all():
-        txn.touch(Kind.ADDRESS, public_ip)
-    for interface in gone:
-        txn.touch(Kind.INTERFACE, interface)
-    execute(
-        update(addresses)
-        .where(addresses.c.interface.in_(gone))
-        .values(association=None, interface=None, private_ip=None)
-    )
-    execute(delete(interface_groups).where(interface_groups.c.interface.in_(gone)))
-    execute(delete(tags).where(tags.c.resource.in_(gone)))
-    execute(delete(interfaces).where(interfaces.c.id.in_(gone)))
+        end_instances(txn, [instance_id])
+        let_go(txn, instance_id)

@@ -80,7 +80,7 @@ class Worker:
         self._woken.set()
 
     def settle(self, ids: Collection[str], timeout: float) -> bool:
-        """Look now, and wait until no row of ``ids`` is pending or shutting down, at most ``timeout`` seconds.
+        """Look now, and wait until no row of ``ids`` is on its way to another state, at most ``timeout`` seconds.
 
         Returns whether that was reached.  Raises StoreUnavailableError.
         """
@@ -223,6 +223,16 @@ class Worker:
         self._backend.terminate(task.instance_id, task.host)
         self._write(lambda txn: rows.set_terminated(txn, task.instance_id))
 
+    def _plug(self, task: Task) -> None:
+        if task.row is None:
+            raise ValueError(f"interfaces of {task.instance_id} without its row")
+        row = task.row
+        for link in row.detaching:
+            self._backend.detach(row.spec, link)
+        for link in row.attaching if row.state == rows.RUNNING else ():
+            self._backend.attach(row.spec, link)
+        self._write(lambda txn: rows.set_plugged(txn, row))
+
     def _remove(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
 
@@ -236,6 +246,7 @@ _DO: dict[Kind, Callable[[Worker, Task], None]] = {
     Kind.STOP: Worker._stop,
     Kind.REBOOT: Worker._reboot,
     Kind.TERMINATE: Worker._terminate,
+    Kind.PLUG: Worker._plug,
     Kind.REMOVE: Worker._remove,
 }
 

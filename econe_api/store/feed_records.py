@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from sqlalchemy import ColumnElement, Connection, Select, select, true
 
+from econe_api.store.attachments import DETACHING
 from econe_api.store.prefix_list_tables import prefix_list_entries, prefix_lists
 from econe_api.store.records import (
     AddressRecord,
@@ -32,6 +33,7 @@ from econe_api.store.schema import (
     ipv6_addresses,
     pools,
     rules,
+    secondary_addresses,
     subnets,
     vpcs,
 )
@@ -110,8 +112,14 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
     own = select(ipv6_addresses).where(_within(ipv6_addresses.c.interface, only)).order_by(ipv6_addresses.c.sort)
     for row in connection.execute(own):
         ipv6[row.interface].append(row.address)
-    placed = select(interfaces, instances.c.host).outerjoin(instances, interfaces.c.instance == instances.c.id)
-    for row in connection.execute(placed.where(_within(interfaces.c.id, only)).order_by(interfaces.c.id)):
+    secondary: defaultdict[str, list[str]] = defaultdict(list)
+    further = select(secondary_addresses).where(_within(secondary_addresses.c.interface, only))
+    for row in connection.execute(further.order_by(secondary_addresses.c.sort, secondary_addresses.c.address)):
+        secondary[row.interface].append(row.address)
+    # Who is not attached, or not any more, has no place in the data plane, wherever it is still plugged in.
+    attached = interfaces.c.attachment_state.is_distinct_from(DETACHING)
+    placed = select(interfaces, instances.c.host).join(instances, interfaces.c.instance == instances.c.id)
+    for row in connection.execute(placed.where(attached, _within(interfaces.c.id, only)).order_by(interfaces.c.id)):
         yield (
             row.id,
             InterfaceRecord(
@@ -120,7 +128,7 @@ def _interfaces(connection: Connection, only: Keys) -> Found:
                 vpc=row.vpc,
                 subnet=row.subnet,
                 mac=row.mac,
-                addresses=(row.private_ip, *ipv6[row.id]),
+                addresses=(row.private_ip, *secondary[row.id], *ipv6[row.id]),
                 groups=tuple(members[row.id]),
                 host=row.host,
             ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, Select, Table, select
 
 from econe_api.config import Config
 from econe_api.store.availability import unavailable
@@ -21,6 +21,7 @@ from econe_api.store.schema import (
     interface_groups,
     interfaces,
     ipv6_addresses,
+    secondary_addresses,
     subnets,
     vpcs,
 )
@@ -89,11 +90,7 @@ def _interfaces(connection: Connection, instance: str) -> list[dict[str, Any]]:
         associated.where(addresses.c.interface.in_(mine)).order_by(addresses.c.sort)
     ):
         public[interface].append([public_ip, private_ip])
-    six: defaultdict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(
-        select(ipv6_addresses).where(ipv6_addresses.c.interface.in_(mine)).order_by(ipv6_addresses.c.sort)
-    ):
-        six[row.interface].append(row.address)
+    further, six = (_listed(connection, table, mine) for table in (secondary_addresses, ipv6_addresses))
     placed = (
         select(
             interfaces,
@@ -112,7 +109,7 @@ def _interfaces(connection: Connection, instance: str) -> list[dict[str, Any]]:
             "id": row.id,
             "mac": row.mac,
             "device": row.device_index,
-            "addresses": [row.private_ip],
+            "addresses": [row.private_ip, *further[row.id]],
             # The one that stands for the first address comes first.
             "public": sorted(public[row.id], key=lambda pair: pair[1] != row.private_ip),
             "ipv6": six[row.id],
@@ -126,3 +123,11 @@ def _interfaces(connection: Connection, instance: str) -> list[dict[str, Any]]:
         }
         for row in connection.execute(placed)
     ]
+
+
+def _listed(connection: Connection, table: Table, mine: Select[Any]) -> defaultdict[str, list[str]]:
+    """The addresses of ``table`` by interface, in their order."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(select(table).where(table.c.interface.in_(mine)).order_by(table.c.sort)):
+        found[row.interface].append(row.address)
+    return found

@@ -27,6 +27,7 @@ SUBNETS_PER_VPC = "subnets-per-vpc"
 INTERNET_GATEWAYS = "internet-gateways"
 ROUTE_TABLES_PER_VPC = "route-tables-per-vpc"
 KEY_PAIRS = "key-pairs"
+NETWORK_INTERFACES = "network-interfaces"
 
 #: Values of a new AWS account ("Amazon VPC quotas"; instances: the limit that DescribeAccountAttributes reports).
 DEFAULTS: Mapping[str, int] = MappingProxyType(
@@ -43,6 +44,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         INTERNET_GATEWAYS: 5,
         ROUTE_TABLES_PER_VPC: 200,
         KEY_PAIRS: 5000,
+        NETWORK_INTERFACES: 5000,
     }
 )
 _MOST = 1_000_000

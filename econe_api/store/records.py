@@ -68,9 +68,9 @@ class PoolRecord:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceRecord:
-    """A network interface (eni-) of an instance, and the ``host`` that the instance shall be on.
+    """A network interface (eni-) that is attached to an instance, and the ``host`` that the instance shall be on.
 
-    ``addresses`` are the IPv4 ones, then the IPv6 ones.
+    ``addresses`` are the IPv4 ones, the primary one first, then the IPv6 ones.
     """
 
     id: str

@@ -240,19 +240,41 @@ instances = Table(
     Column("disable_api_stop", Boolean, nullable=False, default=False),
 )
 
+#: ``instance``, ``device_index``, ``attachment`` (eni-attach-), ``attachment_state`` and ``attached`` are set while the
+#: interface is attached; one that is ``detaching`` is nobody's any more for the data plane.
 interfaces = Table(
     "interfaces",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("account", ForeignKey("accounts.id"), nullable=False, index=True),
     Column("instance", ForeignKey("instances.id"), index=True),
-    Column("device_index", Integer, nullable=False),
+    Column("device_index", Integer),
+    Column("attachment", String(32), unique=True),
+    Column("attachment_state", String(16)),  # attaching, attached, detaching
+    Column("attached", Timestamp),
+    Column("delete_on_termination", Boolean, nullable=False, default=True),
+    Column("description", String(255), nullable=False, default=""),
     Column("vpc", ForeignKey("vpcs.id"), nullable=False),
-    Column("subnet", ForeignKey("subnets.id"), nullable=False),
+    Column("subnet", ForeignKey("subnets.id"), nullable=False, index=True),
     Column("mac", String(17), nullable=False, unique=True),
     Column("private_ip", String(15), nullable=False),
     Column("created", Timestamp, nullable=False),
+    Column("client_token", String(64)),  # of CreateNetworkInterface, with the hash of what was asked for
+    Column("fingerprint", String(64)),
     UniqueConstraint("vpc", "private_ip"),
+    UniqueConstraint("instance", "device_index"),
+    UniqueConstraint("account", "client_token"),
+)
+
+#: Further private addresses of interfaces, ordered by ``sort``; they go with their interface.  An address is in this
+#: table or in ``interfaces.private_ip``, never in both.
+secondary_addresses = Table(
+    "secondary_addresses",
+    metadata,
+    Column("vpc", ForeignKey("vpcs.id"), primary_key=True),
+    Column("address", String(15), primary_key=True),
+    Column("interface", ForeignKey("interfaces.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sort", Integer, nullable=False),
 )
 
 #: IPv6 addresses of interfaces, ordered by ``sort``; they go with their interface.

@@ -35,7 +35,8 @@ class Transaction:
 
     ``now`` is one moment for the whole transaction, aware, UTC, whole seconds.  ``revision`` is the revision that this
     transaction made, known after the commit; None when it changed nothing that the data plane follows.  ``secrets``
-    seals what must not be read at rest.
+    seals what must not be read at rest.  ``awaited`` are ids of instances that the answer waits for, bounded, besides
+    those that the answer names.
     """
 
     def __init__(self, connection: Connection, config: Config, call: Call, now: datetime, secrets: SecretBox) -> None:
@@ -45,6 +46,7 @@ class Transaction:
         self.now = now
         self.secrets = secrets
         self.revision: int | None = None
+        self.awaited: list[str] = []
 
     @property
     def account(self) -> str:

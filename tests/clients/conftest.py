@@ -32,6 +32,7 @@ def nothing_left(cloud):
             "addresses": [one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]],
             "groups": [one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]],
             "instances": [one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"],
+            "interfaces": [one["NetworkInterfaceId"] for one in ec2.describe_network_interfaces()["NetworkInterfaces"]],
             "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]],
             "vpcs": [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"]],
         }

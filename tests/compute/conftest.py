@@ -133,6 +133,25 @@ class Tenant:
         )
         return [instance["InstanceId"] for instance in made["Instances"]]
 
+    def attach(self, instance: str) -> str:
+        """Give an instance one more interface, in its subnet; gives its id."""
+        subnet = self.describe(instance)[0]["SubnetId"]
+        made = self.call("CreateNetworkInterface", SubnetId=subnet)["NetworkInterface"]
+        asked = {"NetworkInterfaceId": made["NetworkInterfaceId"], "InstanceId": instance, "DeviceIndex": 1}
+        self.call("AttachNetworkInterface", **asked)
+        interface: str = made["NetworkInterfaceId"]
+        return interface
+
+    def detach(self, interface: str) -> None:
+        shown = self.interface(interface)["Attachment"]
+        self.call("DetachNetworkInterface", AttachmentId=shown["AttachmentId"])
+
+    def interface(self, interface: str) -> dict[str, Any]:
+        asked = {"NetworkInterfaceIds": [interface]}
+        found = self.call("DescribeNetworkInterfaces", **asked)["NetworkInterfaces"]
+        shown: dict[str, Any] = found[0]
+        return shown
+
     def terminate(self, *ids: str) -> None:
         self.call("TerminateInstances", InstanceIds=list(ids))
 

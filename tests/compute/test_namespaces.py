@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,40 @@ def test_instance_without_interfaces_runs_alone(lab: Lab, backend: NamespaceBack
 def test_port_that_the_switch_does_not_take_is_a_failed_launch(
     lab: Lab, backend: NamespaceBackend, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(NamespaceBackend, "_wire", lambda *_: None)  # no device behind the port
+    monkeypatch.setattr(namespaces, "_wire", lambda *_: None)  # no device behind the port
     with pytest.raises(LaunchFailedError, match="got no port number"):
         backend.launch(spec("h1", 53))
     assert lab.hypervisor("h1").vsctl("list-ports", "br-int") == "fab0\n"
+
+
+def test_interfaces_come_and_go(lab: Lab, backend: NamespaceBackend, spec: Spec) -> None:
+    whole, peer = spec("h1", 61, interfaces=2), spec("h1", 62, interfaces=2)
+    first, second = whole.interfaces
+    second = replace(second, secondary=("172.31.1.161",), ipv6=("fd00::61",), ipv6_gateway="fd00::1")
+    one = replace(whole, interfaces=(first,))
+    backend.launch(one)
+    backend.launch(peer)
+    for _ in range(2):  # the second time changes nothing
+        backend.attach(one, second)
+        assert len(lab.hypervisor("h1").vsctl("list-ports", "br-int").split()) == 5  # the fabric and two each
+        for address in (second.address, *second.secondary):
+            assert _fetch(lab, peer, address) == f"{one.instance_id} {peer.interfaces[1].address}\n"
+        rules = _inside(lab, one, "ip", "rule").stdout
+        assert rules.count("lookup 101") == 2
+        assert "from fd00::61 lookup 101" in _inside(lab, one, "ip", "-6", "rule").stdout
+    for address, device in ((second.address, "eth1"), (first.address, "eth0")):
+        way = _inside(lab, one, "ip", "route", "get", "192.0.2.1", "from", address).stdout
+        assert f"dev {device}" in way
+    for _ in range(2):
+        backend.detach(one, second)
+        assert len(lab.hypervisor("h1").vsctl("list-ports", "br-int").split()) == 4
+        assert "eth1" not in _inside(lab, one, "ip", "link").stdout
+        assert "101" not in _inside(lab, one, "ip", "rule").stdout
+    assert backend.list()[one.instance_id].state is Condition.RUNNING
+    # Half of it was there when the worker died: it is made anew.
+    lab.run("h1", "ip", "link", "add", port_name(second.id), "type", "veth", "peer", "name", "left-over")
+    backend.attach(one, second)
+    assert _fetch(lab, peer, second.address) == f"{one.instance_id} {peer.interfaces[1].address}\n"
 
 
 def test_instance_that_does_not_end_is_tried_again_later(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from econe_api.compute.backend import Condition, LaunchSpec, ObservedInstance
+from econe_api.compute.backend import Condition, InterfaceSpec, LaunchSpec, ObservedInstance
 from econe_api.compute.plan import Kind, Task, removals, tasks
 from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow
 
@@ -65,6 +65,28 @@ def test_reboots_are_for_what_runs(state: str, condition: Condition | None, kind
     row = replace(_row("i-1", state), reboots=1, reboot=True)
     found = tasks([row], _observed({} if condition is None else {"i-1": condition}))
     assert [task.kind for task in found] == ([] if kind is None else [kind])
+
+
+@pytest.mark.parametrize(
+    ("state", "condition", "kind"),
+    [
+        (PENDING, Condition.RUNNING, Kind.LAUNCH),
+        (RUNNING, Condition.RUNNING, Kind.PLUG),
+        (RUNNING, Condition.BROKEN, Kind.LAUNCH),
+        (STOPPING, Condition.RUNNING, Kind.STOP),
+        (STOPPED, Condition.BROKEN, Kind.STOP),
+        (STOPPED, None, Kind.PLUG),  # there is nothing to plug in or out, which must be noted
+    ],
+)
+def test_interfaces_move_when_nothing_else_is_to_be_done(state: str, condition: Condition | None, kind: Kind) -> None:
+    link = InterfaceSpec("eni-1", "02:00:00:00:00:01", "172.31.0.4", 20, "172.31.0.1", 1)
+    for moving in ({"attaching": (link,)}, {"detaching": (link,)}):
+        row = replace(_row("i-1", state), **moving)
+        observed = _observed({} if condition is None else {"i-1": condition})
+        assert tasks([row], observed) == [Task(kind, "i-1", "h1", row)]
+        rebooting = replace(row, reboot=True)
+        first = Kind.REBOOT if kind is Kind.PLUG and state == RUNNING else kind
+        assert [task.kind for task in tasks([rebooting], observed)] == [first]
 
 
 @given(wanted=_ROWS, seen=_SEEN)

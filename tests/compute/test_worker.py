@@ -16,6 +16,7 @@ from econe_api.compute import netns, rows
 from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
+    InterfaceSpec,
     LaunchFailedError,
     LaunchSpec,
     ObservedInstance,
@@ -53,6 +54,14 @@ class Faulty:
     def terminate(self, instance_id: str, host: str) -> None:
         self.calls.append(("terminate", instance_id))
         self.real.terminate(instance_id, host)
+
+    def attach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        self.calls.append(("attach", interface.id))
+        self.real.attach(spec, interface)
+
+    def detach(self, spec: LaunchSpec, interface: InterfaceSpec) -> None:
+        self.calls.append(("detach", interface.id))
+        self.real.detach(spec, interface)
 
     def list(self) -> Mapping[str, ObservedInstance]:
         if self.list_fault is not None:
@@ -123,6 +132,39 @@ def test_instance_from_pending_to_terminated(
     with store.read(rows.worker_call()) as txn:
         written = txn.connection.execute(select(audit.c.account, audit.c.access_key).where(audit.c.action == "compute"))
         assert set(written) == {("000000000000", "compute")}
+
+
+def test_interfaces_from_attaching_to_available(
+    lab: Lab, store: Store, faulty: Faulty, tenant: Any, start: Start
+) -> None:
+    worker = start(interval=60.0)
+    (instance,) = tenant.run()
+    assert worker.settle([instance], 20.0)
+    first = tenant.attach(instance)
+    assert tenant.interface(first)["Attachment"]["Status"] == "attaching"
+    assert worker.settle([instance], 20.0)
+    assert tenant.interface(first)["Attachment"]["Status"] == "attached"
+    assert "eth1" in lab.run(instance, "ip", "link").stdout
+    tenant.detach(first)
+    assert tenant.interface(first)["Status"] == "detaching"
+    assert worker.settle([instance], 20.0)
+    assert "Attachment" not in tenant.interface(first)
+    assert tenant.interface(first)["Status"] == "available"
+    assert "eth1" not in lab.run(instance, "ip", "link").stdout
+    # One that outlives its instance is available when nothing of the instance is left.
+    second = tenant.attach(instance)
+    assert worker.settle([instance], 20.0)
+    tenant.terminate(instance)
+    assert tenant.interface(second)["Status"] == "detaching"
+    assert worker.settle([instance], 20.0)
+    assert tenant.interface(second)["Status"] == "available"
+    assert faulty.calls == [
+        ("launch", instance),
+        ("attach", first),
+        ("detach", first),
+        ("attach", second),
+        ("terminate", instance),
+    ]
 
 
 def test_running_instance_that_is_gone_comes_back_as_it_was(

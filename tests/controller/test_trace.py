@@ -129,6 +129,7 @@ def index() -> Index:
         (Kind.POOL, "public", PoolRecord("public", "203.0.113.0/24", "203.0.113.1", "02:00:00:00:00:fe")),
         (Kind.GROUP, "sg-1", GroupRecord("sg-1", 1, "vpc-1", "web", rules)),
         (Kind.ADDRESS, "203.0.113.10", AddressRecord("203.0.113.10", "public", "eni-0", "10.0.1.10")),
+        (Kind.ADDRESS, "203.0.113.20", AddressRecord("203.0.113.20", "public", "eni-5", "10.0.1.15")),
     ]
     for number, vpc, address in [(0, "vpc-1", 10), (1, "vpc-1", 11), (2, "vpc-2", 11)]:
         mac, groups = f"02:00:00:00:00:0{number}", ("sg-1",) if vpc == "vpc-1" else ()
@@ -274,6 +275,7 @@ def test_ends_are_who_the_user_means(index):
         ({"address": "10.0.1.11"}, "several interfaces"),
         ({"address": "10.0.9.9"}, "nobody has 10.0.9.9"),
         ({"address": "203.0.113.77"}, "not associated"),
+        ({"address": "203.0.113.20"}, "eni-5, which is attached to no instance"),
         ({"address": "web"}, "neither an address nor an instance"),
         ({"address": "2001:db8::1"}, "nobody comes in by IPv6"),
     ],

@@ -57,7 +57,7 @@ class Tenant:
         call = Call(action, params, Caller(self.id, self.key), str(uuid.uuid4()))
         begin = self.store.write if ACTIONS[action].mutates else self.store.read
         with begin(call) as txn:
-            return ACTIONS[action].handler(call, txn)
+            return ACTIONS[action].handler(ACTIONS[action].prepared(call), txn)
 
     def story(self) -> None:
         """Use a little of everything that there is."""

@@ -51,6 +51,17 @@ def test_flow_mods_of_every_call(world):
     world.allow(group, "udp", 54, source=peers)  # the rule and the one member
     assert meter.look() == ({"h1": 2, "h2": 0}, 2)
 
+    # One more address: who may send as it and who it is asked for by, and the way to it on each host of the VPC.
+    asked = {"NetworkInterfaceId": guest.interface}
+    made = world.ec2.assign_private_ip_addresses(**asked, SecondaryPrivateIpAddressCount=1)
+    fresh = made["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"]
+    assert meter.look() == ({"h1": 5, "h2": 2}, 3)
+    target = {"AllocationId": allocation, "NetworkInterfaceId": guest.interface, "PrivateIpAddress": fresh}
+    world.ec2.associate_address(**target)
+    assert meter.look() == ({"h1": 4, "h2": 0}, 1)
+    world.ec2.unassign_private_ip_addresses(**asked, PrivateIpAddresses=[fresh])
+    assert meter.look() == ({"h1": 9, "h2": 2}, 1)
+
     world.join(guest, group, peers)  # two rows of groups, and one more member for the host that cares
     spent, _ = meter.look()
     assert spent == {"h1": 4, "h2": 0}

@@ -104,20 +104,23 @@ def _states(draw):
             rules = tuple(draw(_rules(group, groups[vpc.id])))
             records.append(GroupRecord(group, 10 * vpc.number + number, vpc.id, group, rules))
         records += subnets[vpc.id]
-    hosts, taken = {}, 0
+    hosts, taken, host = {}, 0, None
     for number in range(draw(st.integers(3, INTERFACES))):
         vpc = draw(st.sampled_from(vpcs))
         subnet = draw(st.sampled_from(subnets[vpc.id]))
         network = subnet.cidr.removesuffix(".0/24")
-        addresses = [f"{network}.{10 + number}", f"{network}.{100 + number}"][: draw(st.integers(1, 2))]
+        addresses = [f"{network}.{first + number}" for first in (10, 100, 200)][: draw(st.integers(1, 3))]
         mine = draw(st.lists(st.sampled_from(groups[vpc.id]), min_size=1, max_size=3, unique=True))
         key, mac = f"eni-{number}", f"02:00:00:00:01:{number:02x}"
-        records.append(InterfaceRecord(key, f"i-{number}", vpc.id, subnet.id, mac, tuple(addresses), tuple(mine)))
+        # Every third one is a further interface of the instance before, on the same host.
+        instance = f"i-{number - (number % 3 == 2)}"
+        records.append(InterfaceRecord(key, instance, vpc.id, subnet.id, mac, tuple(addresses), tuple(mine)))
         for address in addresses:
             if draw(st.integers(0, 2)):
                 records.append(AddressRecord(f"203.0.113.{10 + taken}", "public", key, address))
                 taken += 1
-        host = draw(st.sampled_from([*HOSTS[:2], *HOSTS, None]))
+        if number % 3 != 2:
+            host = draw(st.sampled_from([*HOSTS[:2], *HOSTS, None]))
         if host:
             hosts[key] = host
     wired = st.sampled_from([frozenset(HOSTS)] * 4 + [frozenset(HOSTS[:2])])

@@ -18,12 +18,13 @@ from sqlalchemy import event, insert, select, update
 
 from econe_api.actions import ACTIONS
 from econe_api.call import Call, Caller
+from econe_api.compute import rows
 from econe_api.config import Config
 from econe_api.errors import Ec2Error
 from econe_api.notify import Notifier
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.pools import Pool, create_pool
-from econe_api.store.schema import changes, instances, interfaces, metadata, subnets, vpcs
+from econe_api.store.schema import changes, instances, metadata, subnets, vpcs
 from econe_api.store.store import Store
 from econe_api.wsgi import Application
 
@@ -54,6 +55,7 @@ class Tenant:
     def __call__(self, action: str, **params: Any) -> dict[str, Any]:
         call = Call(action, params, Caller(self.account, "AKIATEST"), str(uuid.uuid4()))
         entry = ACTIONS[action]
+        call = entry.prepared(call)
         with (self.store.write if entry.mutates else self.store.read)(call) as txn:
             return entry.handler(call, txn)
 
@@ -95,24 +97,31 @@ class Tenant:
             )
         return vpc
 
+    def interface(self, **params: Any) -> dict[str, Any]:
+        """An interface that is attached to nothing, in the default subnet of us-east-1a if nothing else is asked."""
+        return self("CreateNetworkInterface", **({"SubnetId": self.subnet().id} | params))["NetworkInterface"]
+
+    def attach(self, interface: str, instance: str, index: int = 1) -> str:
+        """Attach an interface (the compute worker's part is done here); gives the attachment's id."""
+        asked = {"NetworkInterfaceId": interface, "InstanceId": instance, "DeviceIndex": index}
+        attachment: str = self("AttachNetworkInterface", **asked)["AttachmentId"]
+        plug(self.store)
+        return attachment
+
     def second_interface(self, instance: str) -> str:
-        """Give an instance one more interface (no action does that yet); gives its id."""
-        subnet = self.subnet()
-        with self.store.engine.begin() as connection:
-            connection.execute(
-                insert(interfaces).values(
-                    id="eni-00000000000000002",
-                    account=self.account,
-                    instance=instance,
-                    device_index=1,
-                    vpc=subnet.vpc,
-                    subnet=subnet.id,
-                    mac="02:00:00:00:00:02",
-                    private_ip="172.31.0.99",
-                    created=datetime(2024, 5, 6, tzinfo=UTC),
-                )
-            )
-        return "eni-00000000000000002"
+        """Give an instance one more interface; gives its id."""
+        shown = self("DescribeInstances", InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+        made: str = self.interface(SubnetId=shown["SubnetId"])["NetworkInterfaceId"]
+        self.attach(made, instance)
+        return made
+
+
+def plug(store: Store) -> None:
+    """What the compute worker does: plug interfaces in and out as they are asked to be."""
+    call = Call("compute", {}, Caller("000000000000", "compute"), "test")
+    with store.write(call) as txn:
+        for row in rows.load(txn.connection):
+            rows.set_plugged(txn, row)
 
 
 def set_state(store: Store, state: str, *ids: str, **more: Any) -> None:
@@ -167,6 +176,12 @@ def stranger(cloud: Store) -> Tenant:
 def states(cloud: Store) -> Callable[..., None]:
     """What the compute worker does: put instances into a state."""
     return lambda state, *ids, **more: set_state(cloud, state, *ids, **more)
+
+
+@pytest.fixture
+def plugged(cloud: Store) -> Callable[[], None]:
+    """What the compute worker does: plug interfaces in and out as they are asked to be."""
+    return lambda: plug(cloud)
 
 
 @pytest.fixture

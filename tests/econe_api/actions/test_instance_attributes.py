@@ -124,6 +124,24 @@ def test_refused_changes(tenant: Any, stranger: Any, refused: Any, states: Any, 
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_type_must_have_room_for_the_interfaces(tenant: Any, refused: Any, states: Any) -> None:
+    mine = tenant.run(InstanceType="m5.large")["InstanceId"]
+    states("stopped", mine)
+    smaller = {"InstanceId": mine, "InstanceType": {"Value": "t2.micro"}}  # two interfaces, two addresses on each
+    second, third = (tenant.interface()["NetworkInterfaceId"] for _ in range(2))
+    tenant.attach(second, mine, 1)
+    attachment = tenant.attach(third, mine, 2)
+    refused(tenant, "AttachmentLimitExceeded", "ModifyInstanceAttribute", **smaller)
+    tenant("DetachNetworkInterface", AttachmentId=attachment)
+    assigned = tenant("AssignPrivateIpAddresses", NetworkInterfaceId=second, SecondaryPrivateIpAddressCount=2)
+    refused(tenant, "PrivateIpAddressLimitExceeded", "ModifyInstanceAttribute", **smaller)
+    going = [assigned["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"]]
+    tenant("UnassignPrivateIpAddresses", NetworkInterfaceId=second, PrivateIpAddresses=going)
+    tenant("ModifyInstanceAttribute", **smaller)
+    assert _show(tenant, mine, "instanceType") == {"Value": "t2.micro"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_resets(tenant: Any, refused: Any) -> None:
     mine = tenant.run()["InstanceId"]
     assert tenant("ResetInstanceAttribute", InstanceId=mine, Attribute="sourceDestCheck") == {}

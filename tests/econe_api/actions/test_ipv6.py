@@ -196,3 +196,25 @@ def test_rules_of_the_two_versions_count_apart(six: Any, cloud: Any, refused: An
         {"UserIdGroupPairs": [{"GroupId": other}]},
     ):
         refused(six, "RulesPerSecurityGroupLimitExceeded", "AuthorizeSecurityGroupIngress", **allow(4, **sources))
+
+
+def test_interfaces_are_given_addresses_and_lose_them(six: Any, refused: Any, touched: Any) -> None:
+    subnet = six.subnet()
+    made = six.interface(Ipv6AddressCount=2)
+    interface = made["NetworkInterfaceId"]
+    mine = {"NetworkInterfaceId": interface}
+    first, second = (entry["Ipv6Address"] for entry in made["Ipv6Addresses"])
+    assert ipaddress.IPv6Address(first) in ipaddress.IPv6Network(subnet.ipv6_cidr)
+    assert made["Ipv6Address"] == first
+    named = str(ipaddress.IPv6Network(subnet.ipv6_cidr)[0x77])
+    answer = six("AssignIpv6Addresses", **mine, Ipv6Addresses=[ipaddress.IPv6Address(named).exploded])
+    assert answer == mine | {"AssignedIpv6Addresses": [named]}
+    assert touched() == {("interface", interface)}
+    refused(six, "InvalidIPAddress.InUse", "AssignIpv6Addresses", **mine, Ipv6Addresses=[named])
+    refused(six, "PrivateIpAddressLimitExceeded", "AssignIpv6Addresses", **mine, Ipv6AddressCount=13)
+    (chosen,) = six("AssignIpv6Addresses", **mine, Ipv6AddressCount=1)["AssignedIpv6Addresses"]
+    answer = six("UnassignIpv6Addresses", **mine, Ipv6Addresses=[second])
+    assert answer == mine | {"UnassignedIpv6Addresses": [second]}
+    shown = six("DescribeNetworkInterfaces", Filters=[{"Name": "ipv6-addresses.ipv6-address", "Values": [named]}])
+    left = [entry["Ipv6Address"] for entry in shown["NetworkInterfaces"][0]["Ipv6Addresses"]]
+    assert left == [first, named, chosen]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from econe_api.actions import key_material
 from econe_api.store.quotas import set_quota
 
 NO_KEY = "key-0000000000000dead"
@@ -46,6 +47,26 @@ def test_created_rsa_key(tenant: Any, tmp_path: Path) -> None:
     assert shown["PublicKey"].split()[:2] == _ran("ssh-keygen", "-y", "-f", file).decode().split()[:2]
     assert shown["PublicKey"].split()[2] == "mine"
     assert (shown["KeyType"], shown["KeyFingerprint"]) == ("rsa", made["KeyFingerprint"])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_key_in_the_making_keeps_no_writer_waiting(
+    ec2: Any, client_for: Any, account: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, meanwhile = key_material.create, []
+
+    def slowly(kind: str, comment: str) -> Any:
+        made = client_for(account).create_security_group(GroupName="meanwhile", Description="by another writer")
+        meanwhile.append(made["GroupId"])
+        return make(kind, comment)
+
+    monkeypatch.setattr(key_material, "create", slowly)
+    made = ec2.create_key_pair(KeyName="mine")
+    assert [pair["KeyFingerprint"] for pair in ec2.describe_key_pairs()["KeyPairs"]] == [made["KeyFingerprint"]]
+    assert [
+        group["GroupId"] for group in ec2.describe_security_groups(GroupIds=meanwhile)["SecurityGroups"]
+    ] == meanwhile
+    assert len(meanwhile) == 1
 
 
 def test_created_ed25519_key(tenant: Any, tmp_path: Path) -> None:

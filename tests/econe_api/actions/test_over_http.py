@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import update
 
-from econe_api.store.accounts import NewAccount
+from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.pools import Pool
 from econe_api.store.schema import instances
 from econe_api.store.store import Store
@@ -106,6 +106,70 @@ def test_errors_reach_the_client(ec2: Any, store: Store) -> None:
         ec2.delete_security_group(GroupId="sg-00000000", DryRun=True)
     assert _code(caught) == ("InvalidGroup.NotFound", 400)
     assert store.revision() == before
+
+
+@pytest.fixture
+def other_account(client_for: Any, store: Store) -> Any:
+    return client_for(create_account(store, "stranger"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_network_interfaces(ec2: Any, states_of: Any, other_account: Any) -> None:
+    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", InstanceType="m5.large", MinCount=1, MaxCount=1)
+    instance = launched["Instances"][0]
+    states_of("stopped", instance["InstanceId"])  # nobody has to plug anything in
+    made = ec2.create_network_interface(
+        SubnetId=instance["SubnetId"],
+        SecondaryPrivateIpAddressCount=1,
+        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "Name", "Value": "second"}]}],
+    )["NetworkInterface"]
+    interface = made["NetworkInterfaceId"]
+    ec2.get_waiter("network_interface_available").wait(NetworkInterfaceIds=[interface])
+    attachment = ec2.attach_network_interface(
+        NetworkInterfaceId=interface, InstanceId=instance["InstanceId"], DeviceIndex=1
+    )["AttachmentId"]
+    ec2.modify_network_interface_attribute(
+        NetworkInterfaceId=interface, Attachment={"AttachmentId": attachment, "DeleteOnTermination": True}
+    )
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Description={"Value": "words"})
+    ec2.reset_network_interface_attribute(NetworkInterfaceId=interface, SourceDestCheck="true")
+    shown = ec2.describe_network_interface_attribute(NetworkInterfaceId=interface, Attribute="attachment")
+    assert shown["Attachment"]["DeleteOnTermination"] is True
+    assigned = ec2.assign_private_ip_addresses(NetworkInterfaceId=interface, SecondaryPrivateIpAddressCount=1)
+    address = assigned["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"]
+    public = ec2.allocate_address()
+    ec2.associate_address(AllocationId=public["AllocationId"], NetworkInterfaceId=interface, PrivateIpAddress=address)
+    pages = ec2.get_paginator("describe_network_interfaces").paginate(PaginationConfig={"PageSize": 5})
+    found = {one["NetworkInterfaceId"]: one for page in pages for one in page["NetworkInterfaces"]}
+    assert len(found) == 2
+    assert found[interface]["TagSet"] == [{"Key": "Name", "Value": "second"}]
+    assert found[interface]["Description"] == "words"
+    assert [one["Primary"] for one in found[interface]["PrivateIpAddresses"]] == [True, False, False]
+    assert found[interface]["PrivateIpAddresses"][2]["Association"]["PublicIp"] == public["PublicIp"]
+    own = ec2.describe_instances()["Reservations"][0]["Instances"][0]["NetworkInterfaces"]
+    assert [one["Attachment"]["DeviceIndex"] for one in own] == [0, 1]
+
+    mine = {"NetworkInterfaceId": interface}
+    for code, action, params in (
+        ("InvalidParameterValue", "delete_network_interface", mine),
+        ("OperationNotPermitted", "detach_network_interface", {"AttachmentId": own[0]["Attachment"]["AttachmentId"]}),
+        ("InvalidParameterValue", "unassign_private_ip_addresses", mine | {"PrivateIpAddresses": ["172.31.0.250"]}),
+        ("InvalidParameterValue", "assign_ipv6_addresses", mine | {"Ipv6AddressCount": 1}),
+        ("InvalidParameterValue", "unassign_ipv6_addresses", mine | {"Ipv6Addresses": ["fd00::1"]}),
+    ):
+        with pytest.raises(ClientError) as caught:
+            getattr(ec2, action)(**params)
+        assert _code(caught) == (code, 400)
+        # To another account it is not there, whatever it is asked to do.
+        with pytest.raises(ClientError) as caught:
+            getattr(other_account, action)(**params)
+        assert _code(caught)[0] in ("InvalidNetworkInterfaceID.NotFound", "InvalidAttachmentID.NotFound")
+    assert other_account.describe_network_interfaces()["NetworkInterfaces"] == []
+
+    ec2.unassign_private_ip_addresses(NetworkInterfaceId=interface, PrivateIpAddresses=[address])
+    ec2.detach_network_interface(AttachmentId=attachment)
+    ec2.delete_network_interface(NetworkInterfaceId=interface)
+    assert "NetworkInterfaceId" not in ec2.describe_addresses()["Addresses"][0]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

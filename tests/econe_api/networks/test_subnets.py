@@ -68,6 +68,18 @@ def test_subnets(ec2: Any, refused: Any, records: Any, store: Any, account: Any)
     refused(ec2.describe_subnets, "InvalidSubnetID.NotFound", SubnetIds=[NO_SUBNET])
 
 
+def test_interfaces_that_are_attached_to_nothing(ec2: Any, refused: Any) -> None:
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.16/28")["Subnet"]["SubnetId"]
+    made = ec2.create_network_interface(SubnetId=subnet, SecondaryPrivateIpAddressCount=2)["NetworkInterface"]
+    ec2.create_network_interface(SubnetId=subnet)
+    assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailableIpAddressCount"] == 11 - 3 - 1
+    refused(ec2.delete_subnet, "DependencyViolation", SubnetId=subnet)
+    refused(ec2.delete_vpc, "DependencyViolation", VpcId=vpc)
+    ec2.delete_network_interface(NetworkInterfaceId=made["NetworkInterfaceId"])
+    assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailableIpAddressCount"] == 11 - 1
+
+
 def test_instances_in_a_new_subnet(ec2: Any, refused: Any) -> None:
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/24")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.16/28")["Subnet"]["SubnetId"]

@@ -92,9 +92,9 @@ def test_what_there_is_none_of(ec2: Any, refused: Any) -> None:
         lists = [name for name, shape in operation.output_shape.members.items() if shape.type_name == "list"]
         answer = call()
         assert [answer.get(name, []) for name in lists] == [[] for _ in lists], action
-        ids = next((name for name in operation.input_shape.members if name.endswith(("Ids", "Names"))), None)
-        if action not in linked and ids is not None:
-            with pytest.raises(ec2.exceptions.ClientError, match="does not exist"):
+        named = [name for name in operation.input_shape.members if name.endswith(("Ids", "Names"))]
+        for ids in () if action in linked else sorted({*named} - {"OwnerIds", "RestorableByUserIds"}):
+            with pytest.raises(ec2.exceptions.ClientError, match=r"does not exist|is unknown"):
                 call(**{ids: ["thing-0123456789abcdef0"]})
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     assert ec2.describe_vpc_classic_link(VpcIds=[vpc])["Vpcs"] == []

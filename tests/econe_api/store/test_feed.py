@@ -24,10 +24,12 @@ from econe_api.store.schema import (
     changes,
     counters,
     groups,
+    instances,
     interface_groups,
     interfaces,
     pools,
     rules,
+    secondary_addresses,
     subnets,
     vpcs,
 )
@@ -120,7 +122,8 @@ class Tenant:
         key = f"eni-{slot}"
         if self.db.scalar(select(interfaces.c.id).where(interfaces.c.id == key)) is None:
             place = {"vpc": self.vpc, "subnet": self.subnet, "private_ip": f"172.31.0.{slot + 10}"}
-            row = {"id": key, "account": self.account, "device_index": 0, "mac": f"02:00:00:00:01:{slot:02x}"}
+            row = {"id": key, "account": self.account, "mac": f"02:00:00:00:01:{slot:02x}"}
+            row |= {"instance": self._instance(), "device_index": slot, "attachment_state": "attached"}
             self.db.execute(insert(interfaces).values(created=self.txn.now, **row, **place))
         self.db.execute(delete(interface_groups).where(interface_groups.c.interface == key))
         known = self.db.scalars(select(groups.c.id).where(groups.c.name != "default").order_by(groups.c.id)).all()
@@ -128,6 +131,32 @@ class Tenant:
             if variant >> n & 1:
                 self.db.execute(insert(interface_groups).values(interface=key, group=group))
         self.txn.touch(Kind.INTERFACE, key)
+
+    def interface_move(self, slot: int, variant: int) -> None:
+        """It is attached, or is being attached or detached, or is attached to nothing."""
+        state = (None, "attaching", "attached", "detaching")[variant % 4]
+        instance = None if state is None else self._instance()
+        row = update(interfaces).where(interfaces.c.id == f"eni-{slot}")
+        self.db.execute(row.values(attachment_state=state, instance=instance))
+        self.txn.touch(Kind.INTERFACE, f"eni-{slot}")
+
+    def secondary_address(self, slot: int, variant: int) -> None:
+        key, address = f"eni-{slot}", f"172.31.1.{variant}"
+        self.db.execute(delete(secondary_addresses).where(secondary_addresses.c.interface == key))
+        taken = select(secondary_addresses.c.address).where(secondary_addresses.c.address == address)
+        there = select(interfaces.c.id).where(interfaces.c.id == key)
+        if self.db.scalar(there) and not self.db.scalar(taken):
+            row = {"vpc": self.vpc, "address": address, "interface": key, "sort": variant}
+            self.db.execute(insert(secondary_addresses).values(**row))
+        self.txn.touch(Kind.INTERFACE, key)
+
+    def _instance(self) -> str:
+        key = "i-1"
+        if self.db.scalar(select(instances.c.id)) is None:
+            row = {"id": key, "account": self.account, "reservation": "r-1", "launch_index": 0, "image": "ami-1"}
+            place = {"type": "t2.micro", "host": "hv1", "zone": "z", "state": "running", "launched": self.txn.now}
+            self.db.execute(insert(instances).values(**row, **place))
+        return key
 
     def interface_delete(self, slot: int, variant: int) -> None:
         key = f"eni-{slot}"
@@ -207,7 +236,7 @@ def test_records_say_what_the_rows_say(store: Store, feed: Feed) -> None:
     interface, address = batch.changes[-2:]
     assert isinstance(interface.record, InterfaceRecord)
     assert interface.record.groups == ("sg-1", "sg-2")
-    assert (interface.record.vpc, interface.record.subnet, interface.record.instance) == (subnet.vpc, subnet.id, None)
+    assert (interface.record.vpc, interface.record.subnet, interface.record.instance) == (subnet.vpc, subnet.id, "i-1")
     assert (interface.record.mac, interface.record.addresses) == ("02:00:00:00:01:04", ("172.31.0.14",))
     assert address == Change(
         Kind.ADDRESS, "203.0.113.15", AddressRecord("203.0.113.15", "public", "eni-4", "172.31.0.14")
@@ -223,6 +252,18 @@ def test_records_say_what_the_rows_say(store: Store, feed: Feed) -> None:
         Change(Kind.INTERFACE, "eni-4", None),
         Change(Kind.ADDRESS, "203.0.113.15", None),
     )
+
+
+def test_only_attached_interfaces_are_told_and_the_primary_address_comes_first(store: Store, feed: Feed) -> None:
+    take(store, [("interface_put", 4, 0), ("secondary_address", 4, 7), ("associate", 5, 4)])
+    seen = store.revision()
+    for state, told in ((3, False), (1, True), (0, False), (2, True)):
+        take(store, [("interface_move", 4, state)])
+        (change,) = feed.since(store.revision() - 1).changes
+        assert (change.key, change.record is not None) == ("eni-4", told)
+    assert change.record.addresses == ("172.31.0.14", "172.31.1.7")
+    assert [held.key for held in feed.snapshot().changes if held.kind is Kind.ADDRESS] == ["203.0.113.15"]
+    assert feed.since(seen).changes == (change,)
 
 
 def test_nothing_new_is_an_empty_batch(store: Store, feed: Feed) -> None:
@@ -301,7 +342,7 @@ def test_the_number_of_statements_is_constant(store: Store, feed: Feed) -> None:
             feed.snapshot()
         counts.append((len(sent), len(whole)))
     assert counts[0] == counts[1]
-    assert max(counts[0]) <= 14
+    assert max(counts[0]) <= 15
 
 
 @pytest.mark.parametrize("full", [True, False])
