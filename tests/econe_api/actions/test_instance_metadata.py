@@ -86,10 +86,12 @@ def test_the_facts_of_an_instance(tenant: Any) -> None:
     facts = read_facts(store.engine, store.config, eni)
     assert facts is not None
     assert facts["interfaces"][0]["public"] == [[address["PublicIp"], "172.31.0.4"]]
-    tenant.second_interface(instance)
-    facts = read_facts(store.engine, store.config, "eni-00000000000000002")
+    second = tenant.second_interface(instance)
+    tenant("AssignPrivateIpAddresses", NetworkInterfaceId=second, PrivateIpAddresses=["172.31.0.40"])
+    facts = read_facts(store.engine, store.config, second)
     assert facts is not None
-    assert [(each["device"], each["id"]) for each in facts["interfaces"]] == [(0, eni), (1, "eni-00000000000000002")]
+    assert [(each["device"], each["id"]) for each in facts["interfaces"]] == [(0, eni), (1, second)]
+    assert facts["interfaces"][1]["addresses"][1:] == ["172.31.0.40"]
 
 
 def test_nobody_has_facts(tenant: Any) -> None:
