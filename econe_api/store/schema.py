@@ -176,14 +176,25 @@ addresses = Table(
     Column("public_ip", String(15), primary_key=True),
     Column("sort", Integer, nullable=False),  # position in its pool
     Column("pool", ForeignKey("pools.name"), nullable=False),
-    Column("allocation", String(32), unique=True),
+    Column("allocation", String(32)),  # unique, see below
     Column("account", ForeignKey("accounts.id"), index=True),
     Column("association", String(32), unique=True),
     Column("interface", ForeignKey("interfaces.id"), index=True),
     Column("private_ip", String(15)),
     UniqueConstraint("interface", "private_ip"),
 )
-Index("ix_addresses_free", addresses.c.pool, addresses.c.allocation, addresses.c.sort)
+#: The free addresses alone, in the order in which they are handed out, and the allocated ones alone: the next free one
+#: is found without a search, which an index of all allocations would make SQLite do.
+_free = addresses.c.allocation.is_(None)
+_allocated = addresses.c.allocation.is_not(None)
+Index("ix_addresses_free", addresses.c.pool, addresses.c.sort, sqlite_where=_free, postgresql_where=_free)
+Index(
+    "uq_addresses_allocation",
+    addresses.c.allocation,
+    unique=True,
+    sqlite_where=_allocated,
+    postgresql_where=_allocated,
+)
 
 groups = Table(
     "groups",
