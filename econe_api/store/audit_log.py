@@ -78,9 +78,13 @@ class Sealer:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
+#: A statement of every write, built once.
+_NEWEST = select(audit.c.id, audit.c.mac).order_by(audit.c.id.desc()).limit(1)
+
+
 def head(connection: Connection) -> Head:
     """Return the newest entry; where there is none, what stands before the first."""
-    row = connection.execute(select(audit.c.id, audit.c.mac).order_by(audit.c.id.desc()).limit(1)).one_or_none()
+    row = connection.execute(_NEWEST).one_or_none()
     if row is None:
         floor = connection.execute(select(audit_floor.c.id, audit_floor.c.mac)).one_or_none()
         return Head(0, BEGINNING) if floor is None else Head(floor.id, floor.mac)

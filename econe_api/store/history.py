@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from econe_api.store.availability import unavailable
 from econe_api.store.history_tables import address_history
@@ -17,6 +17,34 @@ if TYPE_CHECKING:  # the store's own transactions write the history
     from econe_api.store.store import Store
 
 _FACTS = ("account", "allocation", "association", "interface", "private_ip", "instance", "host")
+
+#: The statements of every change of an address, built once: building them takes longer than running them.
+_ADDRESSES_OF = select(addresses.c.public_ip).where(
+    addresses.c.interface.in_(bindparam("interfaces", expanding=True)),
+)
+_NOW_AND_BEFORE = (
+    select(
+        addresses.c.public_ip,
+        addresses.c.account,
+        addresses.c.allocation,
+        addresses.c.association,
+        addresses.c.interface,
+        addresses.c.private_ip,
+        interfaces.c.instance,
+        instances.c.host,
+        address_history.c.id.label("known"),
+        *(address_history.c[name].label(f"known_{name}") for name in _FACTS),
+    )
+    .outerjoin(interfaces, addresses.c.interface == interfaces.c.id)
+    .outerjoin(instances, interfaces.c.instance == instances.c.id)
+    .outerjoin(
+        address_history,
+        (address_history.c.public_ip == addresses.c.public_ip) & address_history.c.until.is_(None),
+    )
+    .where(addresses.c.public_ip.in_(bindparam("public_ips", expanding=True)))
+)
+_END = update(address_history).where(address_history.c.id == bindparam("over")).values(until=bindparam("until"))
+_BEGIN = insert(address_history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +70,21 @@ def note(connection: Connection, now: datetime, public_ips: Collection[str], int
     """Write down what has become of ``public_ips`` and of the addresses of ``interface_ids``; within a write."""
     concerned = set(public_ips)
     if interface_ids:
-        query = select(addresses.c.public_ip).where(addresses.c.interface.in_(interface_ids))
-        concerned.update(connection.scalars(query))
+        concerned.update(connection.scalars(_ADDRESSES_OF, {"interfaces": list(interface_ids)}))
     if not concerned:
         return
-    present = {
-        row.public_ip: _facts(row) for row in connection.execute(_present().where(addresses.c.public_ip.in_(concerned)))
-    }
-    query_open = select(address_history).where(
-        address_history.c.public_ip.in_(concerned), address_history.c.until.is_(None)
-    )
-    known = {row.public_ip: (row.id, _facts(row)) for row in connection.execute(query_open)}
-    over = [row_id for ip, (row_id, facts) in known.items() if present.get(ip) != facts]
+    over, begun = [], []
+    for row in connection.execute(_NOW_AND_BEFORE, {"public_ips": list(concerned)}):
+        present = None if row.allocation is None else {name: getattr(row, name) for name in _FACTS}
+        known = None if row.known is None else {name: getattr(row, f"known_{name}") for name in _FACTS}
+        if known is not None and known != present:
+            over.append({"over": row.known, "until": now})
+        if present is not None and known != present:
+            begun.append({"public_ip": row.public_ip, "since": now, **present})
     if over:
-        connection.execute(update(address_history).where(address_history.c.id.in_(over)).values(until=now))
-    begun = [
-        {"public_ip": ip, "since": now, **dict(zip(_FACTS, facts, strict=True))}
-        for ip, facts in sorted(present.items())
-        if facts != known.get(ip, (0, None))[1]
-    ]
+        connection.execute(_END, over)
     if begun:
-        connection.execute(insert(address_history), begun)
+        connection.execute(_BEGIN, begun)
 
 
 def who_had(store: Store, public_ip: str, at: datetime | None = None) -> list[Period]:
@@ -74,25 +96,3 @@ def who_had(store: Store, public_ip: str, at: datetime | None = None) -> list[Pe
         )
     with unavailable(store.engine), store.engine.connect() as connection:
         return [Period(*(getattr(row, name) for name in Period.__slots__)) for row in connection.execute(query)]
-
-
-def _present() -> Any:
-    return (
-        select(
-            addresses.c.public_ip,
-            addresses.c.account,
-            addresses.c.allocation,
-            addresses.c.association,
-            addresses.c.interface,
-            addresses.c.private_ip,
-            interfaces.c.instance,
-            instances.c.host,
-        )
-        .outerjoin(interfaces, addresses.c.interface == interfaces.c.id)
-        .outerjoin(instances, interfaces.c.instance == instances.c.id)
-        .where(addresses.c.allocation.is_not(None))
-    )
-
-
-def _facts(row: Row[Any]) -> tuple[Any, ...]:
-    return tuple(getattr(row, name) for name in _FACTS)

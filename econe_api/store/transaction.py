@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from econe_api.call import Call
 from econe_api.config import Config
@@ -28,6 +28,9 @@ KEEP_REVISIONS = 100_000
 """A follower that is further behind than this starts again from a snapshot."""
 _TRIM_EVERY = 1_000
 _ID_DIGITS = 17
+#: Statements of every write, built once.
+_SET = update(counters).where(counters.c.name == bindparam("counter")).values(value=bindparam("number"))
+_LOCK = select(counters.c.value).where(counters.c.name == REVISION).with_for_update()
 
 
 class Transaction:
@@ -140,13 +143,12 @@ class WriteTransaction(Transaction):
         return {key for touched, key in self._touched if touched is kind}
 
     def _set(self, name: str, value: int) -> None:
-        self.connection.execute(update(counters).where(counters.c.name == name).values(value=value))
+        self.connection.execute(_SET, {"counter": name, "number": value})
 
 
 def lock_writers(connection: Connection) -> int:
     """Wait until no other transaction writes, keep others waiting until this one ends; return the store's revision."""
-    query = select(counters.c.value).where(counters.c.name == REVISION).with_for_update()
-    revision: int = connection.execute(query).scalar_one()
+    revision: int = connection.execute(_LOCK).scalar_one()
     return revision
 
 
