@@ -59,7 +59,7 @@ def our_flows(policy: Policy) -> list[Flow]:
     world.apply(Batch(1, full=True, changes=tuple(_changes(policy))))
     for host, numbers in (("here", range(policy.local)), ("there", range(policy.local, policy.ports))):
         bindings = {f"eni-{number}": Binding(10 + number, mac_to_int(policy.mac(number))) for number in numbers}
-        world.bind(host, HostPorts(dpid=len(bindings), bridge="br-int", uplink=1, fabric=2, interfaces=bindings))
+        world.bind(host, HostPorts(len(bindings), "br-int", uplink=1, fabric=2, interfaces=bindings, metadata=3))
     desired = Desired("here")
     desired.update(world.index, world.keys("here"))
     return list(desired.flows.values())
