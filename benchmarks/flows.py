@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from benchmarks.ovn import Ovn
 from benchmarks.policy import GATEWAY, Policy, our_flows
 from econe_api.compute import netns
 from flowrules.text import flow_text
+from topologies.errors import LabError
 
 _NBCTL_BATCH = 400
+_SETTLE = 120.0
+_LOOKS = 5
+"""Looks, a second apart, that must find the same number."""
 
 
 def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def _theirs(policy: Policy, ovn: Ovn) -> int:
     for number in range(policy.local, policy.ports):
         ovn.sbctl("lsp-bind", f"p{number}", "there")
     ovn.nbctl("--wait=hv", "sync")
-    return _count(ovn, "br-int")
+    return _settled(ovn, "br-int")
 
 
 def _network(policy: Policy) -> Iterable[list[str]]:
@@ -102,6 +107,18 @@ def _in_batches(ovn: Ovn, commands: Iterable[list[str]]) -> None:
             words = []
     if words:
         ovn.nbctl(*words)
+
+
+def _settled(ovn: Ovn, bridge: str) -> int:
+    """The count once it stands still: ovn-controller says that it is done while flows of new bindings still come."""
+    deadline = time.monotonic() + _SETTLE
+    counts = [_count(ovn, bridge)]
+    while len(counts) < _LOOKS or len(set(counts[-_LOOKS:])) > 1:
+        if time.monotonic() > deadline:
+            raise LabError(f"the flows of OVN have not come to rest within {_SETTLE:g} s")
+        time.sleep(1.0)
+        counts.append(_count(ovn, bridge))
+    return counts[-1]
 
 
 def _count(ovn: Ovn, bridge: str) -> int:
