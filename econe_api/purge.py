@@ -1,9 +1,9 @@
 """Takes away all that an account has, through the very handlers of the API, so that the data plane follows.
 
 Two transactions: the first ends the instances, the second, when they have ended, sweeps the rest in the order in which
-one thing depends on another.  What stays is the account as it was made: its keys, its quotas, its default VPC and
-subnets, and its default security group with the rules that it began with.  A step whose actions are not in the
-catalogue does nothing.
+one thing depends on another.  What stays is the account as it was made: its keys, its quotas, its default VPC with
+subnets, gateway and route, and its default security group with the rules that it began with; a default VPC that was
+changed or deleted is laid out anew.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from sqlalchemy import delete, select
 from econe_api.call import Action, Call, Caller
 from econe_api.errors import Ec2Error
 from econe_api.store.errors import StoreError
-from econe_api.store.schema import instances, metadata, vpcs
+from econe_api.store.schema import instances, metadata, subnets, vpcs
 from econe_api.store.store import Store
 from econe_api.store.transaction import Transaction
+from econe_api.store.vpc_rows import add_default_vpc
 
 _GONE = ("shutting-down", "terminated")
 _ANYWHERE = "0.0.0.0/0"
@@ -45,14 +46,8 @@ class Sweep:
         self.gone: Counter[str] = Counter()
         self._actions = actions
 
-    def has(self, *names: str) -> bool:
-        """Tell whether the catalogue has all these actions."""
-        return all(name in self._actions for name in names)
-
     def items(self, action: str, member: str, **params: Any) -> list[dict[str, Any]]:
-        """Return what a describe action shows; nothing where the catalogue does not have it."""
-        if not self.has(action):
-            return []
+        """Return what a describe action shows."""
         found: list[dict[str, Any]] = self._call(action, params)[member]
         return found
 
@@ -140,11 +135,9 @@ def _addresses(sweep: Sweep) -> None:
 
 
 def _interfaces(sweep: Sweep) -> None:
-    if not sweep.has("DeleteNetworkInterface"):
-        return
     for interface in sweep.items("DescribeNetworkInterfaces", "NetworkInterfaces"):
         attachment = interface.get("Attachment", {})
-        if attachment.get("AttachmentId") and sweep.has("DetachNetworkInterface"):
+        if attachment.get("AttachmentId"):
             sweep.change("DetachNetworkInterface", AttachmentId=attachment["AttachmentId"], Force=True)
         sweep.take("DeleteNetworkInterface", NetworkInterfaceId=interface["NetworkInterfaceId"])
 
@@ -206,28 +199,12 @@ def _key_pairs(sweep: Sweep) -> None:
 
 
 def _subnets(sweep: Sweep) -> None:
-    if sweep.has("DeleteSubnet"):
-        for subnet in sweep.items("DescribeSubnets", "Subnets"):
-            if not subnet["DefaultForAz"]:
-                sweep.take("DeleteSubnet", SubnetId=subnet["SubnetId"])
-
-
-def _network_acls(sweep: Sweep) -> None:
-    acls = sweep.items("DescribeNetworkAcls", "NetworkAcls")
-    usual = {acl["VpcId"]: acl["NetworkAclId"] for acl in acls if acl["IsDefault"]}
-    if not sweep.has("DeleteNetworkAcl"):
-        return
-    for acl in acls:
-        if not acl["IsDefault"]:
-            for link in acl["Associations"]:
-                to = {"AssociationId": link["NetworkAclAssociationId"], "NetworkAclId": usual[acl["VpcId"]]}
-                sweep.change("ReplaceNetworkAclAssociation", **to)
-            sweep.take("DeleteNetworkAcl", NetworkAclId=acl["NetworkAclId"])
+    for subnet in sweep.items("DescribeSubnets", "Subnets"):
+        if not subnet["DefaultForAz"]:
+            sweep.take("DeleteSubnet", SubnetId=subnet["SubnetId"])
 
 
 def _route_tables(sweep: Sweep) -> None:
-    if not sweep.has("DeleteRouteTable"):
-        return
     for table in sweep.items("DescribeRouteTables", "RouteTables"):
         links = table["Associations"]
         if any(link["Main"] for link in links):
@@ -238,8 +215,6 @@ def _route_tables(sweep: Sweep) -> None:
 
 
 def _internet_gateways(sweep: Sweep) -> None:
-    if not sweep.has("DeleteInternetGateway"):
-        return
     query = select(vpcs.c.id).where(vpcs.c.account == sweep.txn.account, vpcs.c.is_default)
     kept = set(sweep.txn.connection.scalars(query))
     for gateway in sweep.items("DescribeInternetGateways", "InternetGateways"):
@@ -251,10 +226,42 @@ def _internet_gateways(sweep: Sweep) -> None:
 
 
 def _vpcs(sweep: Sweep) -> None:
-    if sweep.has("DeleteVpc"):
-        for vpc in sweep.items("DescribeVpcs", "Vpcs"):
-            if not vpc["IsDefault"]:
-                sweep.take("DeleteVpc", VpcId=vpc["VpcId"])
+    for vpc in sweep.items("DescribeVpcs", "Vpcs"):
+        if not vpc["IsDefault"]:
+            sweep.take("DeleteVpc", VpcId=vpc["VpcId"])
+
+
+def _default_network(sweep: Sweep) -> None:
+    """Lay the default VPC out anew unless it is as an account begins with it."""
+    vpcs_left = [vpc["VpcId"] for vpc in sweep.items("DescribeVpcs", "Vpcs")]
+    if vpcs_left and _as_made(sweep, vpcs_left[0]):
+        return
+    for subnet in sweep.items("DescribeSubnets", "Subnets"):
+        sweep.take("DeleteSubnet", SubnetId=subnet["SubnetId"])
+    for gateway in sweep.items("DescribeInternetGateways", "InternetGateways"):
+        named = {"InternetGatewayId": gateway["InternetGatewayId"]}
+        for link in gateway["Attachments"]:
+            sweep.change("DetachInternetGateway", **named, VpcId=link["VpcId"])
+        sweep.take("DeleteInternetGateway", **named)
+    for vpc in vpcs_left:
+        sweep.take("DeleteVpc", VpcId=vpc)
+    add_default_vpc(sweep.txn, sweep.txn.account)
+
+
+def _as_made(sweep: Sweep, vpc: str) -> bool:
+    zones = [subnet["AvailabilityZone"] for subnet in sweep.items("DescribeSubnets", "Subnets")]
+    tables = sweep.items("DescribeRouteTables", "RouteTables")
+    ways = [route.get("GatewayId", "") for table in tables for route in table["Routes"] if route["State"] == "active"]
+    query = select(vpcs.c.dns_support, vpcs.c.dns_hostnames).where(vpcs.c.id == vpc)
+    changed = select(subnets.c.id).where(subnets.c.vpc == vpc, subnets.c.assign_ipv6)
+    execute = sweep.txn.connection.execute
+    return (
+        sorted(zones) == sorted(sweep.txn.config.zones)
+        and len(tables) == 1
+        and any(way.startswith("igw-") for way in ways)
+        and tuple(execute(query).one()) == (True, True)
+        and execute(changed).first() is None
+    )
 
 
 def _tags(sweep: Sweep) -> None:
@@ -282,10 +289,10 @@ _STEPS: Sequence[Callable[[Sweep], None]] = (
     _prefix_lists,
     _key_pairs,
     _subnets,
-    _network_acls,
     _route_tables,
     _internet_gateways,
     _vpcs,
+    _default_network,
     _tags,
     _memories,
 )

@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
 from econe_api.actions import ACTIONS
 from econe_api.call import Call, Caller
-from econe_api.config import Config
 from econe_api.errors import Ec2Error
 from econe_api.purge import purge
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.errors import StoreError
 from econe_api.store.pools import Pool
-from econe_api.store.schema import client_tokens, instances, metadata
+from econe_api.store.schema import instances, metadata
 from econe_api.store.store import Store
 
 #: What has happened stays on record, and so does what has been used.
@@ -189,12 +188,54 @@ def test_what_refuses_is_named_and_the_sweep_taken_back(store: Store, tenant: Te
     assert len(tenant("DescribeSecurityGroups")["SecurityGroups"]) >= 3
 
 
+def network(tenant: Tenant) -> tuple[Any, ...]:
+    """The default network without its ids."""
+    (vpc,) = tenant("DescribeVpcs")["Vpcs"]
+    subnets = tenant("DescribeSubnets")["Subnets"]
+    (table,) = tenant("DescribeRouteTables")["RouteTables"]
+    (gateway,) = tenant("DescribeInternetGateways")["InternetGateways"]
+    assert {subnet["VpcId"] for subnet in subnets} == {vpc["VpcId"], table["VpcId"], gateway["Attachments"][0]["VpcId"]}
+    support = tenant("DescribeVpcAttribute", VpcId=vpc["VpcId"], Attribute="enableDnsSupport")["EnableDnsSupport"]
+    return (
+        vpc["IsDefault"],
+        sorted((subnet["AvailabilityZone"], subnet["CidrBlock"], subnet["DefaultForAz"]) for subnet in subnets),
+        sorted(route["DestinationCidrBlock"] for route in table["Routes"]),
+        support,
+    )
+
+
+def _detach(tenant: Tenant) -> None:
+    gateway = tenant("DescribeInternetGateways")["InternetGateways"][0]
+    named = {"InternetGatewayId": gateway["InternetGatewayId"]}
+    tenant("DetachInternetGateway", **named, VpcId=gateway["Attachments"][0]["VpcId"])
+
+
+def _delete_subnet(tenant: Tenant) -> None:
+    tenant("DeleteSubnet", SubnetId=tenant("DescribeSubnets")["Subnets"][0]["SubnetId"])
+
+
+def _delete_all(tenant: Tenant) -> None:
+    for subnet in tenant("DescribeSubnets")["Subnets"]:
+        tenant("DeleteSubnet", SubnetId=subnet["SubnetId"])
+    _detach(tenant)
+    tenant("DeleteVpc", VpcId=tenant("DescribeVpcs")["Vpcs"][0]["VpcId"])
+
+
+def _delete_route(tenant: Tenant) -> None:
+    table = tenant("DescribeRouteTables")["RouteTables"][0]["RouteTableId"]
+    tenant("DeleteRoute", RouteTableId=table, DestinationCidrBlock="0.0.0.0/0")
+
+
+def _change_attribute(tenant: Tenant) -> None:
+    vpc = tenant("DescribeVpcs")["Vpcs"][0]["VpcId"]
+    tenant("ModifyVpcAttribute", VpcId=vpc, EnableDnsSupport={"Value": False})
+
+
+@pytest.mark.parametrize("spoil", [_detach, _delete_subnet, _delete_all, _delete_route, _change_attribute])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_catalogue_with_less_in_it_will_do(config: Config, store: Store, tenant: Tenant, worker: Worker) -> None:
-    tenant("AllocateAddress")
-    with store.engine.begin() as connection:
-        values = {"account": tenant.id, "token": "t", "fingerprint": "f", "result": "r", "created": store._clock()}
-        connection.execute(insert(client_tokens).values(values))
-    few = {name: ACTIONS[name] for name in ("DescribeAddresses", "ReleaseAddress", "DisassociateAddress")}
-    assert purge(store, few, worker, tenant.id) == {"ReleaseAddress": 1}
-    assert rows(store, tenant.id)["client_tokens"] == 0
+def test_a_spoiled_default_network_is_laid_out_anew(store: Store, tenant: Tenant, worker: Worker, spoil: Any) -> None:
+    before, counts = network(tenant), rows(store, tenant.id)
+    spoil(tenant)
+    purge(store, ACTIONS, worker, tenant.id)
+    assert (network(tenant), rows(store, tenant.id)) == (before, counts)
+    assert purge(store, ACTIONS, worker, tenant.id) == {}
