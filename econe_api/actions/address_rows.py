@@ -16,25 +16,25 @@ from econe_api.store.quotas import ELASTIC_IPS
 from econe_api.store.schema import addresses, interfaces, vpcs
 from econe_api.store.transaction import Transaction
 
+_ROWS = (
+    select(
+        addresses,
+        interfaces.c.instance,
+        interfaces.c.account.label("owner"),
+        vpcs.c.is_default.label("in_default_vpc"),
+    )
+    .outerjoin(interfaces, interfaces.c.id == addresses.c.interface)
+    .outerjoin(vpcs, vpcs.c.id == interfaces.c.vpc)
+    .order_by(addresses.c.pool, addresses.c.sort)
+)
+
 
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Row[Any]]:
     """The caller's addresses that the clauses choose, in pool order, with the interface that each is associated with.
 
     A row has ``instance``, ``owner`` (of the interface), ``in_default_vpc`` too; None where there is no association.
     """
-    query = (
-        select(
-            addresses,
-            interfaces.c.instance,
-            interfaces.c.account.label("owner"),
-            vpcs.c.is_default.label("in_default_vpc"),
-        )
-        .outerjoin(interfaces, interfaces.c.id == addresses.c.interface)
-        .outerjoin(vpcs, vpcs.c.id == interfaces.c.vpc)
-        .where(addresses.c.account == txn.account, *clauses)
-        .order_by(addresses.c.pool, addresses.c.sort)
-    )
-    return list(txn.connection.execute(query))
+    return list(txn.connection.execute(_ROWS.where(addresses.c.account == txn.account, *clauses)))
 
 
 def by_allocation(txn: Transaction, allocation: str) -> Row[Any]:

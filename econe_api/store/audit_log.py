@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select
+from sqlalchemy import Connection, Row, String, bindparam, case, delete, func, insert, select
 
 from econe_api.store.errors import StoreError
 from econe_api.store.schema import audit, audit_floor
@@ -78,7 +78,11 @@ class Sealer:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
-#: A statement of every write, built once.
+#: Statements of every write, built once.
+_SEEN = select(
+    func.min(audit.c.time),
+    func.max(case((audit.c.invocation.is_not_distinct_from(bindparam("name", type_=String)), 1), else_=0)),
+).where(audit.c.signature == bindparam("signed"))
 _NEWEST = select(audit.c.id, audit.c.mac).order_by(audit.c.id.desc()).limit(1)
 
 
@@ -106,9 +110,7 @@ def append(connection: Connection, sealer: Sealer, entries: Sequence[Entry]) -> 
 
 def seen(connection: Connection, signature: str, invocation: str | None) -> tuple[datetime | None, bool]:
     """Return when ``signature`` first came with a call that may change something, and whether with ``invocation``."""
-    same = case((audit.c.invocation == invocation, 1), else_=0)
-    query = select(func.min(audit.c.time), func.max(same)).where(audit.c.signature == signature)
-    first, alike = connection.execute(query).one()
+    first, alike = connection.execute(_SEEN, {"name": invocation, "signed": signature}).one()
     return first, bool(alike)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from econe_api.store.administration import administration
 from econe_api.store.errors import StoreError
@@ -48,12 +48,13 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
     }
 )
 _MOST = 1_000_000
+_OVERRIDE = select(quotas.c.value).where(quotas.c.account == bindparam("owner"), quotas.c.name == bindparam("quota"))
 
 
 def quota(connection: Connection, account: str, name: str) -> int:
     """Return the quota ``name`` of ``account``: its override, else the default.  An unknown name is a KeyError."""
     default = DEFAULTS[name]
-    override = connection.scalar(select(quotas.c.value).where(quotas.c.account == account, quotas.c.name == name))
+    override = connection.scalar(_OVERRIDE, {"owner": account, "quota": name})
     return default if override is None else override
 
 

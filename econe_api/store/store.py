@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select
 
 from econe_api.auth.credential import Credential
 from econe_api.call import Call, Role
@@ -25,6 +25,13 @@ from econe_api.store.transaction import Transaction, WriteTransaction, lock_writ
 
 ANCHOR = "audit.anchor"
 """Name of the file in the state directory that notes the newest entry of the audit log."""
+
+#: What every call begins with, built once.
+_KEY = (
+    select(access_keys, accounts.c.disabled)
+    .join(accounts, accounts.c.id == access_keys.c.account)
+    .where(access_keys.c.id == bindparam("key"))
+)
 
 
 def wall_clock() -> datetime:
@@ -128,13 +135,9 @@ class Store:
         ticket = None if token is None else sessions.read(self.secrets, access_key_id, token)
         if token is not None and ticket is None:
             return None
-        query = (
-            select(access_keys, accounts.c.disabled)
-            .join(accounts, accounts.c.id == access_keys.c.account)
-            .where(access_keys.c.id == (access_key_id if ticket is None else ticket.parent))
-        )
+        wanted = access_key_id if ticket is None else ticket.parent
         with unavailable(self.engine), self._reader.connect() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_KEY, {"key": wanted}).one_or_none()
         if row is None:
             return None
         return Credential(
