@@ -51,6 +51,7 @@ _SHOWN: Mapping[str, tuple[str, Callable[[InstanceView], Any]]] = MappingProxyTy
         "userData": ("UserData", lambda view: {"Value": view.row.user_data} if view.row.user_data else {}),
     }
 )
+_OF_INTERFACES = frozenset({"groupSet", "sourceDestCheck"})
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -61,6 +62,7 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
     if shown is None:
         raise _unknown(call.params["Attribute"])
     view = instance_rows.named(txn, [call.params["InstanceId"]])[0]
+    _refuse_several(view, call.params["Attribute"])
     return {"InstanceId": view.row.id, shown[0]: shown[1](view)}
 
 
@@ -91,11 +93,12 @@ def reset(call: Call, txn: Transaction) -> dict[str, Any]:
     require(call.params, "InstanceId", "Attribute")
     if call.params["Attribute"] not in _SHOWN:
         raise _unknown(call.params["Attribute"])
-    instance_rows.named(txn, [call.params["InstanceId"]])
+    view = instance_rows.named(txn, [call.params["InstanceId"]])[0]
     if call.params["Attribute"] in ("kernel", "ramdisk"):
         raise Ec2Error("UnsupportedOperation", "Instances have no kernel or ramdisk of their own in this cloud")
     if call.params["Attribute"] != "sourceDestCheck":
         raise Ec2Error("InvalidParameterValue", f"The attribute '{call.params['Attribute']}' cannot be reset.")
+    _refuse_several(view, call.params["Attribute"])
     return {}
 
 
@@ -187,6 +190,12 @@ def _check_source(_txn: Transaction, view: InstanceView, asked: Mapping[str, Any
 
 def _optimized(_txn: Transaction, _view: InstanceView, asked: Mapping[str, Any]) -> None:
     refuse_unsupported({"EbsOptimized": _value(asked, "EbsOptimized")}, frozenset(), {"EbsOptimized": (False,)})
+
+
+def _refuse_several(view: InstanceView, attribute: str) -> None:
+    """Refuse an attribute that each interface has of its own where there are several."""
+    if attribute in _OF_INTERFACES and len(view.interfaces) > 1:
+        _only(view)
 
 
 def _only(view: InstanceView) -> InterfaceView:
