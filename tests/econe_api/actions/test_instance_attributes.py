@@ -102,6 +102,11 @@ def test_refused_changes(tenant: Any, stranger: Any, refused: Any, states: Any, 
         ("IncorrectInstanceState", mine, {"UserData": {"Value": SCRIPT}}),
         ("IncorrectInstanceState", mine, {"Attribute": "instanceType", "Value": "t2.micro"}),
         ("InvalidParameterCombination", mine, {"DisableApiStop": {"Value": True}, "EbsOptimized": {"Value": False}}),
+        (
+            "InvalidParameterCombination",
+            mine,
+            {"Attribute": "disableApiStop", "Value": "true", "DisableApiStop": {"Value": False}},
+        ),
         ("InvalidParameterValue", mine, {"Attribute": "colour", "Value": "red"}),
         ("InvalidParameterValue", mine, {"Attribute": "disableApiStop", "Value": "maybe"}),
         ("InvalidParameterValue", mine, {"InstanceInitiatedShutdownBehavior": {"Value": "explode"}}),
@@ -161,5 +166,6 @@ def test_resets(tenant: Any, refused: Any) -> None:
     assert tenant("ResetInstanceAttribute", InstanceId=mine, Attribute="sourceDestCheck") == {}
     refused(tenant, "UnsupportedOperation", "ResetInstanceAttribute", InstanceId=mine, Attribute="kernel")
     refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=mine, Attribute="userData")
+    refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=NO_INSTANCE, Attribute="userData")
     refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=mine, Attribute="colour")
     refused(tenant, "InvalidInstanceID.NotFound", "ResetInstanceAttribute", InstanceId=NO_INSTANCE, Attribute="kernel")
