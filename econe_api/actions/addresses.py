@@ -94,7 +94,8 @@ def release(call: Call, txn: Transaction) -> dict[str, Any]:
     """
     params = call.params
     exactly_one(params, ("AllocationId", "allocation id"), ("PublicIp", "public IP"))
-    _check_border_group(call, txn)
+    if params.get("NetworkBorderGroup") not in (None, "", txn.config.region):
+        raise Ec2Error("InvalidAddress.NotFound", f"There is no such address in '{params['NetworkBorderGroup']}'.")
     if params.get("AllocationId"):
         row = address_rows.by_allocation(txn, params["AllocationId"])
     elif not txn.config.api.release_by_public_ip:

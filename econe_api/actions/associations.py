@@ -127,7 +127,8 @@ def disassociate(call: Call, txn: Transaction) -> dict[str, Any]:
         row = address_rows.by_public_ip(txn, params["PublicIp"])
         if row.association is None:
             raise Ec2Error(
-                "InvalidAssociationID.NotFound", f"The address '{row.public_ip}' has no association with an instance"
+                "InvalidParameterValue",
+                f"Invalid value '{row.public_ip}' for PublicIp. The address is not associated with anything",
             )
     _end(txn, row.public_ip)
     return {}

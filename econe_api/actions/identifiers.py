@@ -1,4 +1,4 @@
-"""The form of ids in requests: a prefix and 8 or 17 hexadecimal digits."""
+"""The form of ids in requests: a prefix and hexadecimal digits, 8 or 17 in ids that EC2 gives."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Iterable
 from econe_api.errors import Ec2Error
 
 _DIGITS_NOW = 17
-_DIGITS = re.compile(r"[0-9a-f]{8}|[0-9a-f]{17}")
+# An id with fewer digits is one that cannot be there (``...NotFound``), not a malformed one.
+_DIGITS = re.compile(r"[0-9a-f]{1,17}")
 
 #: The error code of a badly formed id, by prefix.  EC2 spells these codes as it pleases.
 _MALFORMED = {
     "ami": "InvalidAMIID.Malformed",
     "dopt": "InvalidDhcpOptionsId.Malformed",
     "eni": "InvalidNetworkInterfaceId.Malformed",
-    "eni-attach": "InvalidAttachmentID.Malformed",
+    "eni-attach": "InvalidNetworkInterfaceAttachmentId.Malformed",
     "i": "InvalidInstanceID.Malformed",
     "pl": "InvalidPrefixListId.Malformed",
     "igw": "InvalidInternetGatewayId.Malformed",
@@ -25,7 +26,7 @@ _MALFORMED = {
     "sg": "InvalidGroupId.Malformed",
     "sgr": "InvalidSecurityGroupRuleId.Malformed",
     "subnet": "InvalidSubnetID.Malformed",
-    "vpc": "InvalidVpcId.Malformed",
+    "vpc": "InvalidVpcID.Malformed",
 }
 
 

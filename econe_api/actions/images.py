@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from econe_api.actions import identifiers, pagination
+from econe_api.actions import identifiers, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.instance_rows import HYPERVISOR, PLATFORM, ROOT_DEVICE, ROOT_DEVICE_TYPE, USAGE_OPERATION
 from econe_api.actions.parameters import require
@@ -14,6 +14,7 @@ from econe_api.errors import Ec2Error
 from econe_api.store.administration import OPERATOR
 from econe_api.store.transaction import Transaction
 
+KIND = "image"
 _ALIAS = "amazon"  # what clients ask for when they mean the cloud's own images
 _CREATED = "2012-10-16T00:00:00.000Z"  # clients sort by it; the configuration does not say when an image was made
 
@@ -62,6 +63,7 @@ def describe_images(call: Call, txn: Transaction) -> dict[str, Any]:
     known = {image.id: image for image in txn.config.images}
     wanted = list(dict.fromkeys(params.get("ImageIds") or ()))
     _refuse_absent([text for text in wanted if text not in known])
+    tags = tag_rows.load(txn, KIND, list(known))
     owners, users = params.get("Owners") or (), params.get("ExecutableUsers") or ()
     found = [
         image
@@ -69,10 +71,10 @@ def describe_images(call: Call, txn: Transaction) -> dict[str, Any]:
         if (not wanted or image.id in wanted)
         and (not owners or {_ALIAS, OPERATOR.account_id}.intersection(owners))
         and (not users or "all" in users)
-        and filters.matches(image)
+        and filters.matches(image, tags[image.id])
     ]
     shown, token = pagination.page(found, lambda image: (image.id,), params, call.action)
-    return {"Images": [_image(image) for image in shown]} | ({"NextToken": token} if token else {})
+    return {"Images": [_image(image, tags[image.id]) for image in shown]} | ({"NextToken": token} if token else {})
 
 
 def _refuse_absent(absent: list[str]) -> None:
@@ -83,7 +85,7 @@ def _refuse_absent(absent: list[str]) -> None:
         raise Ec2Error("InvalidAMIID.NotFound", f"The image {noun} '[{', '.join(absent)}]' {verb} not exist")
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _image(image: Image, tags: tag_rows.Tags) -> dict[str, Any]:
     return {
         "ImageId": image.id,
         "Name": image.name,
@@ -105,7 +107,7 @@ def _image(image: Image) -> dict[str, Any]:
         "UsageOperation": USAGE_OPERATION,
         "BlockDeviceMappings": [],
         "ProductCodes": [],
-        "Tags": [],
+        "Tags": tag_rows.shape(tags),
     }
 
 

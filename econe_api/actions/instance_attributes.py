@@ -20,7 +20,7 @@ from econe_api.actions import (
 )
 from econe_api.actions.instance_rows import ENDED, ROOT_DEVICE, InstanceView
 from econe_api.actions.interface_rows import InterfaceView
-from econe_api.actions.parameters import refuse_unsupported, require
+from econe_api.actions.parameters import given, refuse_unsupported, require
 from econe_api.call import Call, Params
 from econe_api.errors import Ec2Error
 from econe_api.store.records import Kind
@@ -51,6 +51,8 @@ _SHOWN: Mapping[str, tuple[str, Callable[[InstanceView], Any]]] = MappingProxyTy
         "userData": ("UserData", lambda view: {"Value": view.row.user_data} if view.row.user_data else {}),
     }
 )
+_RESETTABLE = frozenset({"kernel", "ramdisk", "sourceDestCheck"})
+_OF_INTERFACES = frozenset({"groupSet", "sourceDestCheck"})
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -61,6 +63,7 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
     if shown is None:
         raise _unknown(call.params["Attribute"])
     view = instance_rows.named(txn, [call.params["InstanceId"]])[0]
+    _refuse_several(view, call.params["Attribute"])
     return {"InstanceId": view.row.id, shown[0]: shown[1](view)}
 
 
@@ -72,7 +75,7 @@ def modify(call: Call, txn: Transaction) -> dict[str, Any]:
     if not names:
         raise Ec2Error("InvalidParameterCombination", "No attributes specified.")
     if len(names) > 1:
-        raise Ec2Error("InvalidParameterCombination", "Fields for multiple attribute types specified")
+        raise _several()
     (name,) = names
     if name not in _CHANGES:
         raise Ec2Error("UnsupportedOperation", f"The value of the parameter {name} is not supported by this cloud")
@@ -89,14 +92,20 @@ def modify(call: Call, txn: Transaction) -> dict[str, Any]:
 def reset(call: Call, txn: Transaction) -> dict[str, Any]:
     """Give an attribute its first value back; sourceDestCheck never has another."""
     require(call.params, "InstanceId", "Attribute")
-    if call.params["Attribute"] not in _SHOWN:
-        raise _unknown(call.params["Attribute"])
-    instance_rows.named(txn, [call.params["InstanceId"]])
-    if call.params["Attribute"] in ("kernel", "ramdisk"):
+    attribute = call.params["Attribute"]
+    if attribute not in _SHOWN:
+        raise _unknown(attribute)
+    if attribute not in _RESETTABLE:
+        raise Ec2Error("InvalidParameterValue", f"The attribute '{attribute}' cannot be reset.")
+    view = instance_rows.named(txn, [call.params["InstanceId"]])[0]
+    if attribute != "sourceDestCheck":
         raise Ec2Error("UnsupportedOperation", "Instances have no kernel or ramdisk of their own in this cloud")
-    if call.params["Attribute"] != "sourceDestCheck":
-        raise Ec2Error("InvalidParameterValue", f"The attribute '{call.params['Attribute']}' cannot be reset.")
+    _refuse_several(view, attribute)
     return {}
+
+
+def _several() -> Ec2Error:
+    return Ec2Error("InvalidParameterCombination", "Fields for multiple attribute types specified")
 
 
 def _unknown(attribute: str) -> Ec2Error:
@@ -118,6 +127,8 @@ def _unfolded(params: Params) -> dict[str, Any]:
         return found if value is None else found | {"Groups": [*found.get("Groups", ()), value]}
     if value is None:
         raise Ec2Error("MissingParameter", "The request must contain the parameter Value")
+    if given(params, member):
+        raise _several()
     if attribute in _OF_BOOLEANS:
         if value.lower() not in _BOOLEANS:
             raise Ec2Error("InvalidParameterValue", f"Value ({value}) for parameter value is invalid.")
@@ -187,6 +198,12 @@ def _check_source(_txn: Transaction, view: InstanceView, asked: Mapping[str, Any
 
 def _optimized(_txn: Transaction, _view: InstanceView, asked: Mapping[str, Any]) -> None:
     refuse_unsupported({"EbsOptimized": _value(asked, "EbsOptimized")}, frozenset(), {"EbsOptimized": (False,)})
+
+
+def _refuse_several(view: InstanceView, attribute: str) -> None:
+    """Refuse an attribute that each interface has of its own where there are several."""
+    if attribute in _OF_INTERFACES and len(view.interfaces) > 1:
+        _only(view)
 
 
 def _only(view: InstanceView) -> InterfaceView:

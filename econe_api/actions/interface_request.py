@@ -84,10 +84,6 @@ def of_launch(params: Params, config: Config, most: int) -> tuple[InterfaceReque
                 ipv6=ipv6.parse(params, most),
             )
         ]
-    if found[0].addresses.primary is not None and found[0].subnet is None:
-        raise Ec2Error(
-            "InvalidParameterCombination", "Specifying an IP address requires a subnet in which to launch the instance"
-        )
     if most > 1 and any(request.addresses.named or request.existing for request in found):
         raise Ec2Error(
             "InvalidParameterCombination", "An IP address may not be specified for more than one instance in a launch"

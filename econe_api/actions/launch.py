@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,7 +92,7 @@ def _subnets(txn: Transaction, request: LaunchRequest, links: LaunchedInterfaces
             raise Ec2Error(
                 "InvalidInput", f"No default subnet for availability zone: '{request.zone}'. Specify a subnet."
             )
-        return matching
+        return _with_address(matching, request.primary.addresses.primary)
     subnet = links.subnet
     if request.zone not in (None, subnet.zone):
         raise Ec2Error(
@@ -99,6 +100,16 @@ def _subnets(txn: Transaction, request: LaunchRequest, links: LaunchedInterfaces
             f"Invalid Availability Zone ({request.zone}): the subnet '{subnet.id}' is in {subnet.zone}",
         )
     return [subnet]
+
+
+def _with_address(subnets: list[Row[Any]], address: str | None) -> list[Row[Any]]:
+    """Those of some subnets whose range holds an address, all when none is asked for."""
+    if address is None:
+        return subnets
+    found = [row for row in subnets if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(row.cidr)]
+    if not found:
+        raise Ec2Error("InvalidParameterValue", f"Address {address} does not fall within the subnet's address range")
+    return found
 
 
 def _plan(txn: Transaction, request: LaunchRequest, subnets: Sequence[Row[Any]], links: LaunchedInterfaces) -> _Plan:

@@ -46,7 +46,7 @@ def vpc(txn: Transaction, vpc_id: str) -> Row[Any]:
     """The row of a VPC.
 
     Raises:
-        Ec2Error: InvalidVpcId.Malformed, InvalidVpcID.NotFound.
+        Ec2Error: InvalidVpcID.Malformed, InvalidVpcID.NotFound.
 
     """
     identifiers.check("vpc", [vpc_id])

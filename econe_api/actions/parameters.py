@@ -11,8 +11,8 @@ from econe_api.errors import Ec2Error
 
 
 def given(params: Params, name: str) -> bool:
-    """Does the request hold a value?  An empty text or list counts as none."""
-    return params.get(name) not in (None, "", [], {})
+    """Does the request hold a value?  An empty text, list, structure or blob counts as none."""
+    return params.get(name) not in (None, "", b"", [], {})
 
 
 def require(params: Params, *names: str) -> None:

@@ -16,7 +16,7 @@ from econe_api.store.transaction import Transaction
 #: "Tag your Amazon EC2 resources" in the EC2 user guide.
 LIMIT = 50
 _LONGEST_KEY = 127
-_LONGEST_VALUE = 255
+_LONGEST_VALUE = 256
 _MANY = 1_000
 
 Tags = Mapping[str, str]

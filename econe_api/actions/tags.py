@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, or_, select
 
-from econe_api.actions import dhcp_options, network_acls, pagination, tag_rows
+from econe_api.actions import dhcp_options, images, network_acls, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.instance_rows import visible
 from econe_api.actions.parameters import require
@@ -70,9 +70,10 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
     "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
 }
 
-#: The same for resources that are in no table, because they follow from others.
+#: The same for resources that are in no table, because they follow from others or from the configuration.
 _FOLLOWING: dict[str, tuple[str, str, Callable[[Transaction], list[str]]]] = {
     "acl": (network_acls.KIND, "InvalidNetworkAclID.NotFound", network_acls.ids),
+    "ami": (images.KIND, "InvalidAMIID.NotFound", lambda txn: [image.id for image in txn.config.images]),
     "dopt": (dhcp_options.KIND, "InvalidDhcpOptionsID.NotFound", lambda txn: [dhcp_options_id(txn.account)]),
 }
 
@@ -92,7 +93,7 @@ def create(call: Call, txn: Transaction) -> dict[str, Any]:
         present = tag_rows.load(txn, kind, ids)
         if any(len(present[resource].keys() | wanted.keys()) > tag_rows.LIMIT for resource in ids):
             raise tag_rows.limit_exceeded()
-        txn.connection.execute(delete(tags).where(tags.c.resource.in_(ids), tags.c.key.in_(wanted)))
+        txn.connection.execute(delete(tags).where(_mine(txn, ids), tags.c.key.in_(wanted)))
         tag_rows.write(txn, kind, ids, wanted)
     return {}
 
@@ -107,8 +108,12 @@ def remove(call: Call, txn: Transaction) -> dict[str, Any]:
         value = tag.get("Value")
         clauses.append(tags.c.key == tag["Key"] if value is None else _exactly(tag["Key"], value))
     chosen = [or_(*clauses)] if clauses else []
-    txn.connection.execute(delete(tags).where(tags.c.resource.in_(ids), *chosen))
+    txn.connection.execute(delete(tags).where(_mine(txn, ids), *chosen))
     return {}
+
+
+def _mine(txn: Transaction, ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(tags.c.account == txn.account, tags.c.resource.in_(ids))
 
 
 def _exactly(key: str, value: str) -> ColumnElement[bool]:

@@ -317,13 +317,13 @@ client_tokens = Table(
 )
 
 #: Tags of whatever can have some; ``kind`` is EC2's resource type.  A resource that goes takes its tags along.
-tags = Table(
+tags = Table(  # an image is everybody's, and everybody has tags of their own on it
     "tags",
     metadata,
     Column("resource", String(32), primary_key=True),
     Column("key", String(128), primary_key=True),
+    Column("account", ForeignKey("accounts.id"), primary_key=True),
     Column("value", String(256), nullable=False),
     Column("kind", String(32), nullable=False),
-    Column("account", ForeignKey("accounts.id"), nullable=False),
     Index("ix_tags_account", "account", "kind"),
 )

@@ -195,7 +195,8 @@ def test_disassociation(tenant: Any, stranger: Any, refused: Any, touched: Any) 
         value = {"AssociationId": association, "PublicIp": address["PublicIp"]}[by]
         assert tenant("DisassociateAddress", **{by: value}) == {}
         assert touched() == {("address", address["PublicIp"])}
-        refused(tenant, "InvalidAssociationID.NotFound", "DisassociateAddress", **{by: value})
+        gone = {"AssociationId": "InvalidAssociationID.NotFound", "PublicIp": "InvalidParameterValue"}[by]
+        refused(tenant, gone, "DisassociateAddress", **{by: value})
     for code, params in (
         ("MissingParameter", {}),
         ("InvalidParameterCombination", {"AssociationId": "eipassoc-1", "PublicIp": address["PublicIp"]}),
@@ -214,7 +215,7 @@ def test_release(tenant: Any, stranger: Any, refused: Any, touched: Any, cloud: 
         ("InvalidParameterCombination", {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]}),
         ("InvalidAllocationID.NotFound", {"AllocationId": NO_ALLOCATION}),
         ("InvalidAddress.NotFound", {"PublicIp": "203.0.113.17"}),
-        ("InvalidParameterValue", {"AllocationId": address["AllocationId"], "NetworkBorderGroup": "mars"}),
+        ("InvalidAddress.NotFound", {"AllocationId": address["AllocationId"], "NetworkBorderGroup": "mars"}),
     ):
         refused(tenant, code, "ReleaseAddress", **params)
     refused(stranger, "InvalidAllocationID.NotFound", "ReleaseAddress", AllocationId=address["AllocationId"])

@@ -120,7 +120,7 @@ def test_refused_attachments(tenant: Any, stranger: Any, refused: Any, states: A
         ("MissingParameter", detach, {}),
         ("InvalidAttachmentID.NotFound", detach, {"AttachmentId": "eni-attach-0000000000000dead"}),
         ("InvalidAttachmentID.NotFound", detach, {"AttachmentId": their_link["Attachment"]["AttachmentId"]}),
-        ("InvalidAttachmentID.Malformed", detach, {"AttachmentId": "rubbish"}),
+        ("InvalidNetworkInterfaceAttachmentId.Malformed", detach, {"AttachmentId": "rubbish"}),
         ("OperationNotPermitted", detach, {"AttachmentId": link["Attachment"]["AttachmentId"]}),
     ):
         refused(tenant, code, action, **params)

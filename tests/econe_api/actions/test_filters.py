@@ -167,10 +167,13 @@ def test_id_forms() -> None:
         "sg-01234567",
         "sg-0123456789abcdef0",
     ]
+    # Clients of long ago name what cannot be there by few digits, and expect to hear that it is not there.
+    assert identifiers.check("sg", ["sg-0", "sg-123abc"]) == ["sg-0", "sg-123abc"]
     for text, words in (
         ("foo", 'Invalid id: "foo" (expecting "sg-...")'),
         ("sgr-01234567", 'Invalid id: "sgr-01234567" (expecting "sg-...")'),
-        ("sg-012", 'Invalid id: "sg-012"'),
+        ("sg-", 'Invalid id: "sg-"'),
+        ("sg-0123456789abcdef01", 'Invalid id: "sg-0123456789abcdef01"'),
         ("sg-0123456G", 'Invalid id: "sg-0123456G"'),
         ("sg-01234567\n", 'Invalid id: "sg-01234567\n"'),
     ):

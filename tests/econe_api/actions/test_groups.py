@@ -53,7 +53,7 @@ def test_refused_creations(tenant: Any, refused: Any, stranger: Any) -> None:
         ("InvalidGroup.Duplicate", {"GroupName": "web", "Description": "x"}),
         ("InvalidVpcID.NotFound", {"GroupName": "x", "Description": "x", "VpcId": "vpc-00000000"}),
         ("InvalidVpcID.NotFound", {"GroupName": "x", "Description": "x", "VpcId": stranger.subnet().vpc}),
-        ("InvalidVpcId.Malformed", {"GroupName": "x", "Description": "x", "VpcId": "x"}),
+        ("InvalidVpcID.Malformed", {"GroupName": "x", "Description": "x", "VpcId": "x"}),
     ):
         refused(tenant, code, "CreateSecurityGroup", **params)
     assert tenant.group("web", VpcId=tenant.second_vpc())  # another VPC, another name space

@@ -102,6 +102,11 @@ def test_refused_changes(tenant: Any, stranger: Any, refused: Any, states: Any, 
         ("IncorrectInstanceState", mine, {"UserData": {"Value": SCRIPT}}),
         ("IncorrectInstanceState", mine, {"Attribute": "instanceType", "Value": "t2.micro"}),
         ("InvalidParameterCombination", mine, {"DisableApiStop": {"Value": True}, "EbsOptimized": {"Value": False}}),
+        (
+            "InvalidParameterCombination",
+            mine,
+            {"Attribute": "disableApiStop", "Value": "true", "DisableApiStop": {"Value": False}},
+        ),
         ("InvalidParameterValue", mine, {"Attribute": "colour", "Value": "red"}),
         ("InvalidParameterValue", mine, {"Attribute": "disableApiStop", "Value": "maybe"}),
         ("InvalidParameterValue", mine, {"InstanceInitiatedShutdownBehavior": {"Value": "explode"}}),
@@ -142,10 +147,25 @@ def test_a_type_must_have_room_for_the_interfaces(tenant: Any, refused: Any, sta
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_each_of_several_interfaces_has_is_not_the_instances(tenant: Any, refused: Any) -> None:
+    mine = tenant.run()["InstanceId"]
+    tenant.second_interface(mine)
+    for attribute, changed in (
+        ("groupSet", {"Groups": ["sg-0"]}),
+        ("sourceDestCheck", {"SourceDestCheck": {"Value": False}}),
+    ):
+        refused(tenant, "InvalidInstanceID", "DescribeInstanceAttribute", InstanceId=mine, Attribute=attribute)
+        refused(tenant, "InvalidInstanceID", "ModifyInstanceAttribute", InstanceId=mine, **changed)
+    refused(tenant, "InvalidInstanceID", "ResetInstanceAttribute", InstanceId=mine, Attribute="sourceDestCheck")
+    assert _show(tenant, mine, "instanceType") == {"Value": "t2.nano"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_resets(tenant: Any, refused: Any) -> None:
     mine = tenant.run()["InstanceId"]
     assert tenant("ResetInstanceAttribute", InstanceId=mine, Attribute="sourceDestCheck") == {}
     refused(tenant, "UnsupportedOperation", "ResetInstanceAttribute", InstanceId=mine, Attribute="kernel")
     refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=mine, Attribute="userData")
+    refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=NO_INSTANCE, Attribute="userData")
     refused(tenant, "InvalidParameterValue", "ResetInstanceAttribute", InstanceId=mine, Attribute="colour")
     refused(tenant, "InvalidInstanceID.NotFound", "ResetInstanceAttribute", InstanceId=NO_INSTANCE, Attribute="kernel")

@@ -123,6 +123,7 @@ def test_refused_imports(tenant: Any, refused: Any, tmp_path: Path) -> None:
     ):
         refused(tenant, "InvalidKey.Format", "ImportKeyPair", KeyName="mine", PublicKeyMaterial=material)
     refused(tenant, "MissingParameter", "ImportKeyPair", KeyName="mine")
+    refused(tenant, "MissingParameter", "ImportKeyPair", KeyName="mine", PublicKeyMaterial=b"")
     refused(tenant, "MissingParameter", "ImportKeyPair", PublicKeyMaterial=good)
     tenant("ImportKeyPair", KeyName="mine", PublicKeyMaterial=good)
     refused(tenant, "InvalidKeyPair.Duplicate", "ImportKeyPair", KeyName="mine", PublicKeyMaterial=good)

@@ -152,7 +152,8 @@ def test_refused_launches(tenant: Any, stranger: Any, refused: Any) -> None:
         ("InvalidParameter", {"SecurityGroupIds": [far]}),
         ("InvalidParameter", {"SecurityGroupIds": [mine], "SubnetId": tenant.subnet(vpc=far_vpc).id}),
         ("SecurityGroupsPerInterfaceLimitExceeded", {"SecurityGroupIds": six}),
-        ("InvalidParameterCombination", {"PrivateIpAddress": "172.31.0.9"}),
+        ("InvalidParameterValue", {"PrivateIpAddress": "10.0.0.9"}),
+        ("InvalidParameterValue", {"PrivateIpAddress": "172.31.16.9", "Placement": {"AvailabilityZone": subnet.zone}}),
         ("InvalidParameterCombination", {"PrivateIpAddress": "172.31.0.9", "SubnetId": subnet.id, "MaxCount": 2}),
         ("InvalidParameterValue", {"PrivateIpAddress": "172.31", "SubnetId": subnet.id}),
         ("InvalidParameterValue", {"PrivateIpAddress": "10.0.0.9", "SubnetId": subnet.id}),
@@ -232,8 +233,10 @@ def test_zone_subnet_and_address(tenant: Any, refused: Any) -> None:
         NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": there.id, "PrivateIpAddress": "172.31.16.7"}]
     )
     assert (by_interface["SubnetId"], by_interface["PrivateIpAddress"]) == (there.id, "172.31.16.7")
+    by_address = tenant.run(PrivateIpAddress="172.31.16.8")
+    assert (by_address["SubnetId"], by_address["PrivateIpAddress"]) == (there.id, "172.31.16.8")
     free = [tenant.run(SubnetId=there.id)["PrivateIpAddress"] for _ in range(4)]
-    assert free == ["172.31.16.5", "172.31.16.6", "172.31.16.8", "172.31.16.10"]  # .4 is by_zone's
+    assert free == ["172.31.16.5", "172.31.16.6", "172.31.16.10", "172.31.16.11"]  # .4 is by_zone's
 
 
 def _hosts(tenant: Any) -> Counter[str]:

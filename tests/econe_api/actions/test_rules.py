@@ -170,7 +170,7 @@ def test_refused_authorizations(tenant: Any, stranger: Any, refused: Any, permis
         ("UnsupportedOperation", {"IpPermissions": pair(GroupId=group, VpcPeeringConnectionId="pcx-1")}),
         ("UnsupportedOperation", {"IpPermissions": [permission(Ipv6Ranges=[{"CidrIpv6": "::/0"}])]}),
         ("MissingParameter", {"IpPermissions": [permission(PrefixListIds=[{"Description": "nobody"}])]}),
-        ("InvalidPrefixListId.Malformed", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": "pl-1"}])]}),
+        ("InvalidPrefixListId.Malformed", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": "pl-x"}])]}),
         ("InvalidPrefixListID.NotFound", {"IpPermissions": [permission(PrefixListIds=[{"PrefixListId": NO_LIST}])]}),
         ("UnsupportedOperation", {"IpPermissions": [permission("icmpv6", None)]}),
         ("UnsupportedOperation", {"IpPermissions": [permission("58", 128, 0)]}),

@@ -79,6 +79,22 @@ def test_tags_given_and_taken(tenant: Any, cloud: Any) -> None:
     assert cloud.revision() == before  # the data plane knows nothing of tags
 
 
+def test_tags_of_an_image_are_each_accounts_own(tenant: Any, stranger: Any, refused: Any) -> None:
+    (image,) = [image["ImageId"] for image in tenant("DescribeImages")["Images"]]
+
+    def of(who: Any, *filters: dict[str, Any]) -> list[Any]:
+        return [shown["Tags"] for shown in who("DescribeImages", Filters=list(filters))["Images"]]
+
+    tenant("CreateTags", Resources=[image], Tags=_tags(Stack="test", Name="mine"))
+    stranger("CreateTags", Resources=[image], Tags=_tags(Stack="production"))
+    assert (of(tenant), of(stranger)) == ([_tags(Name="mine", Stack="test")], [_tags(Stack="production")])
+    assert of(stranger, {"Name": "tag:Stack", "Values": ["test"]}) == []
+    assert {tag["ResourceType"] for tag in tenant("DescribeTags")["Tags"]} == {"image"}
+    tenant("DeleteTags", Resources=[image])
+    assert (of(tenant), of(stranger)) == ([[]], [_tags(Stack="production")])
+    refused(tenant, "InvalidAMIID.NotFound", "CreateTags", Resources=["ami-00000000"], Tags=_tags(a="1"))
+
+
 def test_describe_tags(tenant: Any, stranger: Any, refused: Any) -> None:
     group = tenant.group()
     instance = tenant.run()["InstanceId"]
@@ -113,7 +129,7 @@ def test_refused_tags(tenant: Any, stranger: Any, refused: Any) -> None:
         ("InvalidParameterValue", {"Resources": [group], "Tags": _tags(**{"aws:x": "1"})}),
         ("InvalidParameterValue", {"Resources": [group], "Tags": one + one}),
         ("InvalidParameterValue", {"Resources": [group], "Tags": _tags(**{"k" * 128: "1"})}),
-        ("InvalidParameterValue", {"Resources": [group], "Tags": _tags(a="v" * 256)}),
+        ("InvalidParameterValue", {"Resources": [group], "Tags": _tags(a="v" * 257)}),
         ("TagLimitExceeded", {"Resources": [group], "Tags": _tags(**{f"k{number}": "" for number in range(51)})}),
         ("InvalidID", {"Resources": ["rubbish"], "Tags": one}),
         ("InvalidGroup.NotFound", {"Resources": [group, theirs], "Tags": one}),

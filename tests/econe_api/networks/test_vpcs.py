@@ -166,7 +166,7 @@ def test_filters_and_pages_of_vpcs(ec2: Any, refused: Any) -> None:
     refused(ec2.describe_vpcs, "InvalidParameterValue", MaxResults=4)
     refused(ec2.describe_vpcs, "InvalidParameterCombination", MaxResults=5, VpcIds=[default])
     refused(ec2.describe_vpcs, "InvalidVpcID.NotFound", VpcIds=[default, NO_VPC])
-    refused(ec2.describe_vpcs, "InvalidVpcId.Malformed", VpcIds=["nonsense"])
+    refused(ec2.describe_vpcs, "InvalidVpcID.Malformed", VpcIds=["nonsense"])
 
 
 def test_attributes(ec2: Any, refused: Any, records: Any) -> None:
