@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement
 from econe_api.errors import Ec2Error
 
 T = TypeVar("T")
+_TagReader = Callable[[Mapping[str, str]], Iterable[str | None]]
 
 MAX_VALUES = 200
 
@@ -36,7 +37,7 @@ class Field(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class _Condition(Generic[T]):
     field: Field[T] | None
-    tag: str | None  # a tag's key, "" = the filter looks at the keys
+    tags: _TagReader | None
     pattern: re.Pattern[str]
     exact: tuple[str, ...] | None  # the values, when none of them has a wildcard
 
@@ -51,7 +52,8 @@ class Filters(Generic[T]):
         *,
         tagged: bool = False,
     ) -> None:
-        """``asked``: botocore's Filters; ``fields``: by filter name; ``tagged``: tag:K and tag-key are filters too.
+        """``asked``: botocore's Filters; ``fields``: by filter name; ``tagged``: tag:K, tag-key and
+        tag-value (documented until 2017, and still sent) are filters too.
 
         Raises:
             Ec2Error: InvalidParameterValue (unknown filter, no value), FilterLimitExceeded.
@@ -62,8 +64,8 @@ class Filters(Generic[T]):
         for item in asked or ():
             name, values = item.get("Name"), [str(value) for value in item.get("Values") or ()]
             field = fields.get(name or "")
-            tag = _tag(name or "") if tagged else None
-            if field is None and tag is None:
+            tags = _tag_reader(name or "") if tagged else None
+            if field is None and tags is None:
                 raise Ec2Error("InvalidParameterValue", f"The filter '{name or 'null'}' is invalid")
             if not values:
                 raise Ec2Error("InvalidParameterValue", f"The filter '{name}' must have at least one value")
@@ -75,7 +77,7 @@ class Filters(Generic[T]):
             self._conditions.append(
                 _Condition(
                     field,
-                    tag,
+                    tags,
                     re.compile("|".join(_expression(value) for value in parts), re.DOTALL),
                     exact if len(exact) == len(parts) else None,
                 )
@@ -100,14 +102,17 @@ class Filters(Generic[T]):
 def _values(condition: _Condition[T], item: T, tags: Mapping[str, str]) -> Iterable[str | None]:
     if condition.field is not None:
         return condition.field.read(item)
-    return (tags.get(condition.tag),) if condition.tag else tags
+    return condition.tags(tags) if condition.tags is not None else ()
 
 
-def _tag(name: str) -> str | None:
-    """The key that a tag filter asks for; "" for tag-key, None for a name that is no tag filter."""
+def _tag_reader(name: str) -> _TagReader | None:
+    """What of an item's tags a filter looks at; None for a name that is no tag filter."""
     if name == "tag-key":
-        return ""
-    return name.removeprefix("tag:") or None if name.startswith("tag:") else None
+        return lambda tags: tags
+    if name == "tag-value":
+        return lambda tags: tags.values()
+    key = name.removeprefix("tag:") if name.startswith("tag:") else ""
+    return (lambda tags: (tags.get(key),)) if key else None
 
 
 def _parts(value: str) -> Sequence[tuple[bool, str]]:

@@ -63,6 +63,9 @@ def test_tags() -> None:
     assert _chosen(items, ("tag:Owner", ["m*"])) == items[:1]
     assert _chosen(items, ("tag-key", ["Owner"])) == items[:2]
     assert _chosen(items, ("tag-key", ["owner"])) == []
+    assert _chosen(items, ("tag-value", ["x", "you"])) == items[:2]
+    assert _chosen(items, ("tag-value", ["?"]), ("tag-key", ["Owner"])) == items[:1]
+    assert _chosen(items, ("tag-value", ["Owner"])) == []
 
 
 def test_database_compares_what_has_no_wildcard() -> None:
