@@ -39,6 +39,11 @@ def following(prefix: str, resource: str) -> str:
     return f"{prefix.partition('/')[0]}-{digits}"
 
 
+def well_formed(prefix: str, text: str) -> bool:
+    """Tell whether ``text`` has the form of an id with this prefix."""
+    return text.startswith(f"{prefix}-") and _DIGITS.fullmatch(text, len(prefix) + 1) is not None
+
+
 def check(prefix: str, ids: Iterable[str]) -> list[str]:
     """The ids, each once, in the order given.
 

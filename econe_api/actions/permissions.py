@@ -99,7 +99,10 @@ def protocol_number(text: str | None) -> int:
 
     """
     if not text:
-        raise Ec2Error("MissingParameter", "The request must contain the parameter ipProtocol")
+        raise Ec2Error(
+            "InvalidParameterValue",
+            "Invalid value 'null' for protocol. VPC security group rules must specify protocols explicitly.",
+        )
     if text == "-1":
         return ANY
     if text.lower() in _NUMBERS:
@@ -168,7 +171,7 @@ def parse(permissions: Iterable[Mapping[str, Any]]) -> list[AskedRule]:
     """The rules that IpPermissions (botocore's shape) stand for, in the order given.
 
     Raises:
-        Ec2Error: MissingParameter (no protocol; no source: never read as "anyone"), InvalidParameterValue,
+        Ec2Error: MissingParameter (no source: never read as "anyone"), InvalidParameterValue,
             InvalidParameterCombination.
 
     """

@@ -71,10 +71,20 @@ def _asked(item: Mapping[str, Any]) -> AskedRule:
             "The request must contain exactly one of: cidrIp, cidrIpv6, prefixListId, or referencedGroupId",
         )
     permission = {name: item.get(name) for name in ("IpProtocol", "FromPort", "ToPort")}
+    _refuse_open_range(permission)
     for name in named:
         member, key = _SOURCES[name]
         permission[member] = [{key: item[name], "Description": item.get("Description")}]
     return permissions.parse([permission])[0]
+
+
+def _refuse_open_range(permission: Mapping[str, Any]) -> None:
+    """Refuse a port that is missing in the words of this action, which are not those of the others."""
+    ported = permissions.protocol_number(permission["IpProtocol"]) in (permissions.TCP, permissions.UDP)
+    if ported and (permission["FromPort"] is None or permission["ToPort"] is None):
+        raise Ec2Error(
+            "InvalidParameterValue", "Invalid value for portRange. Must specify both from and to ports with TCP/UDP."
+        )
 
 
 def _write(txn: Transaction, changed: Sequence[Rule]) -> None:

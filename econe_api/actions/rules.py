@@ -20,7 +20,7 @@ from econe_api.actions import (
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.parameters import given
 from econe_api.actions.rule_rows import Rule
-from econe_api.call import Call
+from econe_api.call import Call, Params
 from econe_api.errors import Ec2Error
 from econe_api.store.records import Kind
 from econe_api.store.schema import groups, rules
@@ -65,6 +65,7 @@ def describe_rules(call: Call, txn: Transaction) -> dict[str, Any]:
     params = call.params
     pagination.check(params, "SecurityGroupRuleIds")
     filters = Filters(params.get("Filters"), _FIELDS, tagged=True)
+    _check_groups(params)
     wanted = identifiers.check("sgr", params.get("SecurityGroupRuleIds") or ())
     own = rules.c.group.in_(select(groups.c.id).where(groups.c.account == txn.account))
     chosen = [rules.c.id.in_(wanted)] if wanted else []
@@ -75,6 +76,14 @@ def describe_rules(call: Call, txn: Transaction) -> dict[str, Any]:
     shown, token = pagination.page(found, lambda rule: (rule.id,), params, call.action)
     answer = [rule_rows.security_group_rule(rule, tags[rule.id], txn.account, txn.config.region) for rule in shown]
     return {"SecurityGroupRules": answer} | ({"NextToken": token} if token else {})
+
+
+def _check_groups(params: Params) -> None:
+    """The filter group-id takes ids: what cannot be one is refused, unlike the values of other filters."""
+    for item in params.get("Filters") or ():
+        for value in item.get("Values") or () if item.get("Name") == "group-id" else ():
+            if not {"*", "?"} & set(value) and not identifiers.well_formed("sg", value):
+                raise Ec2Error("InvalidGroupId.Malformed", f"The security group ID '{value}' is malformed")
 
 
 def _present(txn: Transaction, wanted: Sequence[str]) -> set[str]:

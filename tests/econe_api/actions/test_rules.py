@@ -144,7 +144,7 @@ def test_refused_authorizations(tenant: Any, stranger: Any, refused: Any, permis
         ("MissingParameter", {"IpPermissions": []}),
         ("MissingParameter", {"IpPermissions": [permission(cidr=None)]}),
         ("MissingParameter", {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80}),
-        ("MissingParameter", {"CidrIp": "0.0.0.0/0"}),
+        ("InvalidParameterValue", {"CidrIp": "0.0.0.0/0"}),
         ("MissingParameter", {"SourceSecurityGroupOwnerId": tenant.account}),
         ("InvalidParameterCombination", {"IpPermissions": [permission("udp")], "IpProtocol": "tcp"}),
         ("InvalidParameterCombination", {"IpPermissions": [permission("udp")], "SourceSecurityGroupName": "web"}),
@@ -343,4 +343,9 @@ def test_describing_rules(tenant: Any, stranger: Any, refused: Any) -> None:
     }
     assert len(messages) == 1
     refused(tenant, "InvalidSecurityGroupRuleId.Malformed", "DescribeSecurityGroupRules", SecurityGroupRuleIds=["x"])
+    for value in ("web", "sg-1", "sg-0123456789abcdefg"):
+        asked = [{"Name": "group-id", "Values": [value]}]
+        refused(tenant, "InvalidGroupId.Malformed", "DescribeSecurityGroupRules", Filters=asked)
+    for value in ("sg-*", "sg-0123456789abcdef?"):
+        assert tenant("DescribeSecurityGroupRules", Filters=[{"Name": "group-id", "Values": [value]}]) is not None
     refused(tenant, "InvalidParameterCombination", "DescribeSecurityGroupRules", SecurityGroupRuleIds=ids, MaxResults=5)
