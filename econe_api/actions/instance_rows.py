@@ -145,12 +145,15 @@ def instance(view: InstanceView) -> dict[str, Any]:
         "EbsOptimized": False,
         "EnaSupport": False,
         **_ALIKE,
-        "Tags": tag_rows.shape(view.tags),
         "NetworkInterfaces": [interface_rows.of_instance(interface) for interface in view.interfaces],
         "SecurityGroups": [],
         "MetadataOptions": metadata_options.shape(view.metadata),
     }
-    optional = {"KeyName": row.key_name, "ClientToken": row.client_token}
+    optional: dict[str, Any] = {
+        "KeyName": row.key_name,
+        "ClientToken": row.client_token,
+        "Tags": tag_rows.shape(view.tags),
+    }
     if row.reason_code:
         optional["StateReason"] = {"Code": row.reason_code, "Message": row.reason or ""}
     if view.interfaces:

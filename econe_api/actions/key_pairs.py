@@ -96,7 +96,8 @@ def _insert(txn: Transaction, name: str, text: KeyText, tags: tag_rows.Tags) -> 
         )
     )
     tag_rows.write(txn, _KIND, [key], tags)
-    return {"KeyPairId": key, "KeyName": name, "KeyFingerprint": text.fingerprint, "Tags": tag_rows.shape(tags)}
+    made = {"KeyPairId": key, "KeyName": name, "KeyFingerprint": text.fingerprint}
+    return made | ({"Tags": tag_rows.shape(tags)} if tags else {})
 
 
 def remove(call: Call, txn: Transaction) -> dict[str, Any]:

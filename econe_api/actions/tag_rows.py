@@ -74,18 +74,22 @@ def specified(params: Params, *kinds: str) -> dict[str, dict[str, str]]:
     """The tags that TagSpecifications give to new resources, by kind; ``kinds`` are those that the action makes.
 
     Raises:
-        Ec2Error: as :func:`parse`; InvalidParameterValue.
+        Ec2Error: as :func:`parse`; InvalidParameterValue; InvalidParameter (no resource type, no tag).
 
     """
-    found: dict[str, dict[str, str]] = {}
+    asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for specification in params.get("TagSpecifications") or ():
         kind = specification.get("ResourceType")
-        if kind not in kinds or kind in found:
+        if not kind:
+            raise Ec2Error("InvalidParameter", "Tag specification resource type must have a value")
+        if kind not in kinds:
             raise Ec2Error(
                 "InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation."
             )
-        found[kind] = parse(specification.get("Tags") or ())
-    return found
+        if not specification.get("Tags"):
+            raise Ec2Error("InvalidParameter", "Tag specification must have at least one tag")
+        asked[kind] += specification["Tags"]
+    return {kind: parse(items) for kind, items in asked.items()}
 
 
 def write(txn: Transaction, kind: str, ids: Iterable[str], wanted: Tags) -> None:

@@ -71,7 +71,6 @@ def test_a_launch(tenant: Any, touched: Any, clock: Any) -> None:
         "BlockDeviceMappings": [],
         "VirtualizationType": "hvm",
         "EbsOptimized": False,
-        "Tags": [],
         "MetadataOptions": {
             "State": "applied",
             "HttpTokens": "optional",

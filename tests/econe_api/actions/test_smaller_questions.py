@@ -63,7 +63,7 @@ def test_defaults_of_addresses_are_settings(tenant: Any, cloud: Any, refused: An
 
 def test_groups_for_a_vpc(tenant: Any, stranger: Any, refused: Any) -> None:
     near, vpc = tenant.group("near"), tenant.second_vpc()
-    far = tenant.group("far", VpcId=vpc, TagSpecifications=[{"ResourceType": "security-group", "Tags": []}])
+    far = tenant.group("far", VpcId=vpc)
 
     def shown(where: str, **params: Any) -> list[str]:
         return [

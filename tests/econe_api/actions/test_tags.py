@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from econe_api.errors import Ec2Error
 from econe_api.store.schema import tags
 
 
@@ -149,9 +150,46 @@ def test_refused_tags(tenant: Any, stranger: Any, refused: Any) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("kind", ["volume", "instance", None])
-def test_refused_specifications(tenant: Any, refused: Any, kind: str | None) -> None:
-    wrong = [{"ResourceType": kind, "Tags": _tags(a="1")}]
-    refused(tenant, "InvalidParameterValue", "AllocateAddress", TagSpecifications=wrong)
+def test_refused_specifications(tenant: Any, refused: Any) -> None:
+    for code, kind, wanted in (
+        ("InvalidParameterValue", "volume", _tags(a="1")),
+        ("InvalidParameterValue", "instance", _tags(a="1")),
+        ("InvalidParameter", None, _tags(a="1")),
+        ("InvalidParameter", "elastic-ip", []),
+        ("InvalidParameter", "elastic-ip", None),
+    ):
+        wrong = [{"ResourceType": kind, "Tags": wanted}]
+        refused(tenant, code, "AllocateAddress", TagSpecifications=wrong)
     twice = _specified("elastic-ip", a="1") * 2
     refused(tenant, "InvalidParameterValue", "AllocateAddress", TagSpecifications=twice)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_specifications_of_one_kind_add_up(tenant: Any) -> None:
+    both = _specified("elastic-ip", a="1") + _specified("elastic-ip", b="2")
+    tenant("AllocateAddress", TagSpecifications=both)
+    (address,) = tenant("DescribeAddresses")["Addresses"]
+    assert address["Tags"] == _tags(a="1", b="2")
+    by_value = [{"Name": "tag-value", "Values": ["2"]}]
+    assert tenant("DescribeAddresses", Filters=by_value)["Addresses"] == [address]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_instance_without_tags_shows_no_list(tenant: Any) -> None:
+    key = tenant.run()["InstanceId"]
+
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = tenant("DescribeInstances", InstanceIds=[key])["Reservations"][0]["Instances"][0]
+        return found
+
+    assert "Tags" not in shown()
+    tenant("CreateTags", Resources=[key], Tags=_tags(Name="x"))
+    assert shown()["Tags"] == _tags(Name="x")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("action", ["CreateTags", "DeleteTags"])
+def test_words_for_no_resources(tenant: Any, action: str) -> None:
+    with pytest.raises(Ec2Error, match="resourceIdSet") as caught:
+        tenant(action, Resources=[], Tags=_tags(a="1"))
+    assert caught.value.code == "MissingParameter"
