@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row
 
+from econe_api.actions import zones
 from econe_api.actions.filters import Field
 from econe_api.actions.interface_rows import InterfaceView
 from econe_api.config import Config
@@ -48,7 +49,7 @@ def _flag(value: bool) -> str:
 
 def fields(config: Config) -> dict[str, _View]:
     """All of them."""
-    numbers = {zone: f"{config.region}-az{number}" for number, zone in enumerate(config.zones, start=1)}
+    numbers = zones.ids(config)
     return _FIELDS | {"availability-zone-id": _row(lambda row: numbers.get(row.zone))}
 
 

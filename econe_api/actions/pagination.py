@@ -17,6 +17,8 @@ from econe_api.errors import Ec2Error
 
 T = TypeVar("T")
 Key = tuple[str | int, ...]
+#: What EC2 calls lists of ids in its messages, where that is known.
+_SETS = {"InstanceIds": "instancesSet"}
 
 
 def check(params: Params, ids: str | None = None, bounds: tuple[int, int] = (5, 1000)) -> None:
@@ -41,8 +43,9 @@ def check(params: Params, ids: str | None = None, bounds: tuple[int, int] = (5, 
             f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a value less than {high}.",
         )
     if ids is not None and params.get(ids):
+        name = _SETS.get(ids, ids)
         raise Ec2Error(
-            "InvalidParameterCombination", f"The parameter {ids} cannot be used with the parameter maxResults"
+            "InvalidParameterCombination", f"The parameter {name} cannot be used with the parameter maxResults"
         )
 
 

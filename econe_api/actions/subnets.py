@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, func, select, update
 
 from econe_api.actions import cidr_blocks, identifiers, listing, networks, subnet_shapes, tag_rows, zones
-from econe_api.actions.parameters import refuse_unsupported, require
+from econe_api.actions.parameters import given, refuse_unsupported, require
 from econe_api.call import Call, Params
 from econe_api.errors import Ec2Error
 from econe_api.store import vpc_rows
@@ -38,7 +38,9 @@ _AS_IT_IS: Mapping[str, tuple[Any, ...]] = {
 def create(call: Call, txn: Transaction) -> dict[str, Any]:
     """Make a subnet: a part of its VPC's range that no other subnet has, in one zone."""
     params = call.params
-    require(params, "VpcId", "CidrBlock")
+    require(params, "VpcId")
+    _refuse_ipv6_native(params)
+    require(params, "CidrBlock")
     refuse_unsupported(params, _CREATE, {"Ipv6Native": (False,)})
     block = cidr_blocks.ipv4_block(params["CidrBlock"])
     tags = tag_rows.specified(params, "subnet").get("subnet", {})
@@ -54,6 +56,20 @@ def create(call: Call, txn: Transaction) -> dict[str, Any]:
     subnet = vpc_rows.add_subnet(txn, vpc.id, str(block), zone, block6, default=False)
     tag_rows.write(txn, "subnet", [subnet], tags)
     return {"Subnet": _show(txn, subnet)}
+
+
+def _refuse_ipv6_native(params: Params) -> None:
+    """What EC2 finds wrong with a subnet of IPv6 alone comes before what this cloud finds wrong with it."""
+    if not params.get("Ipv6Native"):
+        return
+    if not (given(params, "Ipv6CidrBlock") or given(params, "Ipv6IpamPoolId")):
+        raise Ec2Error("MissingParameter", "Either 'ipv6CidrBlock' or 'ipv6IpamPoolId' should be provided.")
+    if given(params, "CidrBlock") or given(params, "Ipv4IpamPoolId"):
+        raise Ec2Error(
+            "InvalidParameterCombination",
+            "When specifying ipv4 parameters, cidrBlock or ipv4IpamPoolId, you cannot set ipv6Native to true.",
+        )
+    raise Ec2Error("UnsupportedOperation", "Subnets of IPv6 alone are not supported by this cloud")
 
 
 def _full() -> Ec2Error:

@@ -12,6 +12,18 @@ from econe_api.errors import Ec2Error
 from econe_api.store.transaction import Transaction
 
 _OPT_IN = "opt-in-not-required"
+_SHORT = {
+    "central": "c",
+    "east": "e",
+    "gov": "g",
+    "north": "n",
+    "northeast": "ne",
+    "northwest": "nw",
+    "south": "s",
+    "southeast": "se",
+    "southwest": "sw",
+    "west": "w",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +54,16 @@ def ids(config: Config) -> dict[str, str]:
 
 
 def _zones(config: Config) -> list[_Zone]:
-    return [
-        _Zone(name, f"{config.region}-az{number}", config.region) for number, name in enumerate(config.zones, start=1)
-    ]
+    stem = _stem(config.region)
+    return [_Zone(name, f"{stem}-az{number}", config.region) for number, name in enumerate(config.zones, start=1)]
+
+
+def _stem(region: str) -> str:
+    """What zone ids begin with: EC2's short form of a region named as its own are (us-east-1: use1), else the name."""
+    words = region.split("-")
+    if len(words) < 3 or not words[-1].isdigit() or not all(word in _SHORT for word in words[1:-1]):
+        return region
+    return "".join([words[0], *(_SHORT[word] for word in words[1:-1]), words[-1]])
 
 
 def describe_zones(call: Call, txn: Transaction) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def test_every_filter(tenant: Any, stranger: Any) -> None:
         ("attachment.instance-owner-id", tenant.account, {first, attached}),
         ("attachment.status", "attached", {first, attached}),
         ("availability-zone", "us-east-1b", spare),
-        ("availability-zone-id", "us-east-1-az2", spare),
+        ("availability-zone-id", "use1-az2", spare),
         ("description", "att*", {attached}),
         ("group-id", web, spare),
         ("group-name", "default", {first, attached}),

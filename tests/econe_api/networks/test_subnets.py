@@ -30,7 +30,7 @@ def test_subnets(ec2: Any, refused: Any, records: Any, store: Any, account: Any)
         "CidrBlock": "10.0.1.0/24",
         "AvailableIpAddressCount": 251,
         "AvailabilityZone": "us-east-1b",
-        "AvailabilityZoneId": "us-east-1-az2",
+        "AvailabilityZoneId": "use1-az2",
         "DefaultForAz": False,
         "MapPublicIpOnLaunch": False,
         "SubnetArn": f"arn:aws:ec2:us-east-1:{account.account_id}:subnet/{subnet}",
@@ -51,15 +51,21 @@ def test_subnets(ec2: Any, refused: Any, records: Any, store: Any, account: Any)
         ("InvalidParameterValue", {"CidrBlock": "10.0.2.0/24", "AvailabilityZoneId": "mars-az1"}),
         (
             "InvalidParameterCombination",
-            {"CidrBlock": "10.0.2.0/24", "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "us-east-1-az1"},
+            {"CidrBlock": "10.0.2.0/24", "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1"},
         ),
         ("InvalidVpcID.NotFound", {"CidrBlock": "10.0.2.0/24", "VpcId": NO_VPC}),
         ("MissingParameter", {}),
         ("InvalidSubnet.Range", {"CidrBlock": "10.0.2.0/24", "Ipv6CidrBlock": "fd00::/64"}),
         ("UnsupportedOperation", {"CidrBlock": "10.0.2.0/24", "OutpostArn": "arn"}),
+        ("MissingParameter", {"CidrBlock": "10.0.2.0/24", "Ipv6Native": True}),
+        (
+            "InvalidParameterCombination",
+            {"CidrBlock": "10.0.2.0/24", "Ipv6CidrBlock": "fd00::/64", "Ipv6Native": True},
+        ),
+        ("UnsupportedOperation", {"Ipv6CidrBlock": "fd00::/64", "Ipv6Native": True}),
     ):
         refused(ec2.create_subnet, code, **{"VpcId": vpc} | params)
-    other = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.2.0/28", AvailabilityZoneId="us-east-1-az1")["Subnet"]
+    other = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.2.0/28", AvailabilityZoneId="use1-az1")["Subnet"]
     assert (other["AvailabilityZone"], other["AvailableIpAddressCount"]) == ("us-east-1a", 11)
     set_quota(store, account.account_id, SUBNETS_PER_VPC, 2)
     refused(ec2.create_subnet, "SubnetLimitExceeded", VpcId=vpc, CidrBlock="10.0.3.0/24")
@@ -127,8 +133,8 @@ def test_filters_and_pages_of_subnets(ec2: Any, refused: Any) -> None:
     for name, value in (
         ("availability-zone", "us-east-1a"),
         ("availabilityZone", "us-east-1a"),
-        ("availability-zone-id", "us-east-1-az1"),
-        ("availabilityZoneId", "us-east-1-az1"),
+        ("availability-zone-id", "use1-az1"),
+        ("availabilityZoneId", "use1-az1"),
     ):
         assert shown(name, value) & ids == {subnet["SubnetId"] for subnet in made[::2]}, name
     for name, value in (
