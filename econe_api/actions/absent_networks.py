@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: By action: the list that stays empty, the parameter that names resources, the code of one that is not there.  VPCs
-#: and instances that are named may well exist (None): they are just not linked to EC2-Classic.
+#: By action: the list that stays empty, the parameter that names resources, the code of one that is not there.
+#: Instances that are named may well exist (None): they are just not linked to EC2-Classic.
 NETWORKS: Mapping[str, tuple[str, str | None, str]] = MappingProxyType(
     {
         "DescribeCarrierGateways": ("CarrierGateways", "CarrierGatewayIds", "InvalidCarrierGatewayID.NotFound"),
@@ -47,8 +47,6 @@ NETWORKS: Mapping[str, tuple[str, str | None, str]] = MappingProxyType(
             "InvalidTransitGatewayAttachmentID.NotFound",
         ),
         "DescribeTransitGateways": ("TransitGateways", "TransitGatewayIds", "InvalidTransitGatewayID.NotFound"),
-        "DescribeVpcClassicLink": ("Vpcs", None, ""),
-        "DescribeVpcClassicLinkDnsSupport": ("Vpcs", None, ""),
         "DescribeVpcEndpointServiceConfigurations": (
             "ServiceConfigurations",
             "ServiceIds",

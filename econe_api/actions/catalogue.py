@@ -139,6 +139,8 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "DescribeSubnets": _reads(subnets.describe),
         "DescribeTags": _reads(tags.describe),
         "DescribeVpcAttribute": _reads(vpcs.describe_attribute),
+        "DescribeVpcClassicLink": _reads(classic.describe_links),
+        "DescribeVpcClassicLinkDnsSupport": _reads(classic.describe_link_dns),
         "DescribeVpcs": _reads(vpcs.describe),
         "DetachInternetGateway": _writes(internet_gateways.detach),
         "DetachNetworkInterface": _writes(attachments.detach),

@@ -85,7 +85,7 @@ def test_dhcp_options(ec2: Any, their_ec2: Any, refused: Any, reconfigure: Any) 
 
 def test_what_there_is_none_of(ec2: Any, refused: Any) -> None:
     model = botocore.session.get_session().get_service_model("ec2")
-    linked = {"DescribeVpcClassicLink", "DescribeVpcClassicLinkDnsSupport", "DescribeClassicLinkInstances"}
+    linked = {"DescribeClassicLinkInstances"}
     for action in absent_kinds.HANDLERS:
         operation = model.operation_model(action)
         call = getattr(ec2, botocore.xform_name(action))
@@ -97,11 +97,27 @@ def test_what_there_is_none_of(ec2: Any, refused: Any) -> None:
             with pytest.raises(ec2.exceptions.ClientError, match=r"does not exist|is unknown"):
                 call(**{ids: ["thing-0123456789abcdef0"]})
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    assert ec2.describe_vpc_classic_link(VpcIds=[vpc])["Vpcs"] == []
     refused(ec2.create_nat_gateway, "UnsupportedOperation", SubnetId="subnet-1", AllocationId="eipalloc-1")
     refused(ec2.create_vpc_endpoint, "UnsupportedOperation", VpcId=vpc, ServiceName="s3")
     refused(ec2.enable_vpc_classic_link, "UnsupportedOperation", VpcId=vpc)
     refused(ec2.create_flow_logs, "UnsupportedOperation", ResourceIds=[vpc], ResourceType="VPC")
+
+
+def test_no_vpc_is_linked_to_classic(ec2: Any, their_ec2: Any, refused: Any) -> None:
+    usual = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    ec2.create_tags(Resources=[other], Tags=[{"Key": "Name", "Value": "other"}])
+
+    def linked(**params: Any) -> dict[str, bool]:
+        return {vpc["VpcId"]: vpc["ClassicLinkEnabled"] for vpc in ec2.describe_vpc_classic_link(**params)["Vpcs"]}
+
+    assert linked() == {usual: False, other: False}
+    assert linked(VpcIds=[other]) == linked(Filters=[{"Name": "tag:Name", "Values": ["other"]}]) == {other: False}
+    assert linked(Filters=[{"Name": "is-classic-link-enabled", "Values": ["true"]}]) == {}
+    (vpc,) = ec2.describe_vpc_classic_link_dns_support(VpcIds=[other])["Vpcs"]
+    assert vpc == {"VpcId": other, "ClassicLinkDnsSupported": False}
+    for call in (their_ec2.describe_vpc_classic_link, their_ec2.describe_vpc_classic_link_dns_support):
+        refused(call, "InvalidVpcID.NotFound", VpcIds=[other])
 
 
 def test_account_attributes(ec2: Any, refused: Any, store: Any, account: Any) -> None:
