@@ -90,10 +90,12 @@ class Config:
 
 _IMAGES = (Image("ami-0123456789abcdef0", "sluice-default"),)
 _TYPES = (
+    InstanceType("t1.micro", 1, 627),
     InstanceType("t2.nano", 1, 512),
     InstanceType("t2.micro", 1, 1024),
     InstanceType("t2.small", 1, 2048),
     InstanceType("t2.medium", 2, 4096),
+    InstanceType("t2.large", 2, 8192),
     InstanceType("t3.nano", 2, 512),
     InstanceType("t3.micro", 2, 1024),
     InstanceType("t3.small", 2, 2048),
@@ -102,8 +104,15 @@ _TYPES = (
     InstanceType("m1.small", 1, 1740),
     InstanceType("m1.medium", 1, 3840),
     InstanceType("m1.large", 2, 7680),
+    InstanceType("m1.xlarge", 4, 15360),
+    InstanceType("m3.medium", 1, 3840),
+    InstanceType("m4.large", 2, 8192),
     InstanceType("m5.large", 2, 8192),
     InstanceType("m5.xlarge", 4, 16384),
+    InstanceType("c3.large", 2, 3840),
+    InstanceType("c4.large", 2, 3840),
+    InstanceType("c5.large", 2, 4096),
+    InstanceType("r5.large", 2, 16384),
 )
 
 

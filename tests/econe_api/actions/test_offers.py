@@ -55,9 +55,9 @@ def test_sizes(tenant: Any, refused: Any) -> None:
     def count(name: str, value: str) -> int:
         return len(tenant("DescribeInstanceTypes", Filters=[{"Name": name, "Values": [value]}])["InstanceTypes"])
 
-    assert count("instance-type", "t2.*") == 4
-    assert count("vcpu-info.default-vcpus", "4") == 1
-    assert count("memory-info.size-in-mib", "4096") == 2
+    assert count("instance-type", "t2.*") == 5
+    assert count("vcpu-info.default-vcpus", "4") == 2
+    assert count("memory-info.size-in-mib", "4096") == 3
     for name, value in (
         ("bare-metal", "false"),
         ("current-generation", "true"),
@@ -67,7 +67,7 @@ def test_sizes(tenant: Any, refused: Any) -> None:
     ):
         assert count(name, value) == everything, name
     first = tenant("DescribeInstanceTypes", MaxResults=10)
-    rest = tenant("DescribeInstanceTypes", MaxResults=10, NextToken=first["NextToken"])
+    rest = tenant("DescribeInstanceTypes", MaxResults=100, NextToken=first["NextToken"])
     assert len(first["InstanceTypes"]) + len(rest["InstanceTypes"]) == everything
     refused(tenant, "InvalidInstanceType", "DescribeInstanceTypes", InstanceTypes=["t99.huge"])
     refused(tenant, "InvalidParameterValue", "DescribeInstanceTypes", MaxResults=101)
@@ -102,8 +102,8 @@ def test_offerings(tenant: Any, refused: Any) -> None:
     assert len(offered(LocationType="availability-zone")) == 2 * sizes
     one = {"Name": "instance-type", "Values": ["t2.nano"]}
     assert offered(LocationType="availability-zone-id", Filters=[one]) == [
-        ("t2.nano", "us-east-1-az1"),
-        ("t2.nano", "us-east-1-az2"),
+        ("t2.nano", "use1-az1"),
+        ("t2.nano", "use1-az2"),
     ]
     assert offered(LocationType="outpost") == []
     refused(tenant, "InvalidParameterValue", "DescribeInstanceTypeOfferings", LocationType="moon")
@@ -145,11 +145,11 @@ def test_credits_of_named_instances(tenant: Any, stranger: Any, refused: Any) ->
 def test_zones(tenant: Any, refused: Any) -> None:
     zones = tenant("DescribeAvailabilityZones")["AvailabilityZones"]
     assert [(zone["ZoneName"], zone["ZoneId"]) for zone in zones] == [
-        ("us-east-1a", "us-east-1-az1"),
-        ("us-east-1b", "us-east-1-az2"),
+        ("us-east-1a", "use1-az1"),
+        ("us-east-1b", "use1-az2"),
     ]
     named = tenant("DescribeAvailabilityZones", ZoneNames=["us-east-1b"])["AvailabilityZones"]
-    assert named == tenant("DescribeAvailabilityZones", ZoneIds=["us-east-1-az2"])["AvailabilityZones"] == zones[1:]
+    assert named == tenant("DescribeAvailabilityZones", ZoneIds=["use1-az2"])["AvailabilityZones"] == zones[1:]
     for name, value, expected in (
         ("group-name", "us-east-1", 2),
         ("opt-in-status", "opt-in-not-required", 2),
