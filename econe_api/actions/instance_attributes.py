@@ -109,7 +109,9 @@ def _several() -> Ec2Error:
 
 
 def _unknown(attribute: str) -> Ec2Error:
-    return Ec2Error("InvalidParameterValue", f"Value ({attribute}) for parameter attribute is invalid.")
+    return Ec2Error(
+        "InvalidParameterValue", f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute."
+    )
 
 
 def _unfolded(params: Params) -> dict[str, Any]:

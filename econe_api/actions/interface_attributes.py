@@ -104,7 +104,9 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
     if not name:
         raise Ec2Error("InvalidParameterCombination", "No attributes specified.")
     if name not in _ATTRIBUTES:
-        raise Ec2Error("InvalidParameterValue", f"Value ({name}) for parameter attribute is invalid.")
+        raise Ec2Error(
+            "InvalidParameterValue", f"Value ({name}) for parameter attribute is invalid. Unknown attribute."
+        )
     return {"NetworkInterfaceId": view.row.id} | _ATTRIBUTES[name](view)
 
 

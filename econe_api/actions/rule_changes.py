@@ -68,7 +68,7 @@ def _asked(item: Mapping[str, Any]) -> AskedRule:
     if len(named) > 1:
         raise Ec2Error(
             "InvalidParameterCombination",
-            "The request must contain exactly one of: cidrIp, cidrIpv6, prefixListId, or referencedGroupId",
+            "Only one of cidrIp, cidrIpv6, prefixListId, or referencedGroupId can be specified",
         )
     permission = {name: item.get(name) for name in ("IpProtocol", "FromPort", "ToPort")}
     _refuse_open_range(permission)

@@ -10,6 +10,9 @@ from econe_api.errors import Ec2Error
 _ECHO = 200
 """At most so many characters of what the client sent come back in a message."""
 
+#: What EC2 calls a list in its messages, where that is not how requests spell it.
+_SETS = {"ResourceId": "resourceIdSet"}
+
 
 def shorten(text: str) -> str:
     """Return ``text``, cut to a length fit for a message."""
@@ -35,4 +38,4 @@ def unknown_parameter(name: str) -> Ec2Error:
 
 def missing_parameter(name: str) -> Ec2Error:
     """Return the refusal of a request that lacks parameter ``name``."""
-    return Ec2Error("MissingParameter", f"The request must contain the parameter {name}")
+    return Ec2Error("MissingParameter", f"The request must contain the parameter {_SETS.get(name, name)}")

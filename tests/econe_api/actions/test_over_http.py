@@ -76,6 +76,8 @@ def test_every_describe_is_rendered(ec2: Any) -> None:
     assert ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": ["x"]}])["Addresses"][0]["Tags"][0] == tags[0]
     ec2.delete_tags(Resources=[allocation], Tags=tags)
     assert [tag["Key"] for tag in ec2.describe_tags()["Tags"]] == ["Owner"]
+    with pytest.raises(ClientError, match="must contain the parameter resourceIdSet"):
+        ec2.create_tags(Resources=[], Tags=tags)
     assert ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"] == "us-east-1a"
     assert ec2.describe_instance_types(InstanceTypes=["t2.nano"])["InstanceTypes"][0]["MemoryInfo"]["SizeInMiB"] == 512
     assert ec2.describe_instances()["Reservations"] == []

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from econe_api.errors import Ec2Error
 from econe_api.store.schema import tags
 
 
@@ -185,11 +184,3 @@ def test_an_instance_without_tags_shows_no_list(tenant: Any) -> None:
     assert "Tags" not in shown()
     tenant("CreateTags", Resources=[key], Tags=_tags(Name="x"))
     assert shown()["Tags"] == _tags(Name="x")
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("action", ["CreateTags", "DeleteTags"])
-def test_words_for_no_resources(tenant: Any, action: str) -> None:
-    with pytest.raises(Ec2Error, match="resourceIdSet") as caught:
-        tenant(action, Resources=[], Tags=_tags(a="1"))
-    assert caught.value.code == "MissingParameter"
