@@ -18,6 +18,8 @@ LIMIT = 50
 _LONGEST_KEY = 127
 _LONGEST_VALUE = 256
 _MANY = 1_000
+#: EC2's actions that make these refuse tag specifications with a code of their own.
+_NETWORKS = frozenset({"internet-gateway", "route-table", "subnet", "vpc"})
 
 Tags = Mapping[str, str]
 
@@ -74,20 +76,19 @@ def specified(params: Params, *kinds: str) -> dict[str, dict[str, str]]:
     """The tags that TagSpecifications give to new resources, by kind; ``kinds`` are those that the action makes.
 
     Raises:
-        Ec2Error: as :func:`parse`; InvalidParameterValue; InvalidParameter (no resource type, no tag).
+        Ec2Error: as :func:`parse`; InvalidParameterValue, for networks InvalidParameter.
 
     """
+    code = "InvalidParameter" if _NETWORKS.intersection(kinds) else "InvalidParameterValue"
     asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for specification in params.get("TagSpecifications") or ():
         kind = specification.get("ResourceType")
         if not kind:
-            raise Ec2Error("InvalidParameter", "Tag specification resource type must have a value")
+            raise Ec2Error(code, "Tag specification resource type must have a value")
         if kind not in kinds:
-            raise Ec2Error(
-                "InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation."
-            )
+            raise Ec2Error(code, f"'{kind}' is not a valid taggable resource type for this operation.")
         if not specification.get("Tags"):
-            raise Ec2Error("InvalidParameter", "Tag specification must have at least one tag")
+            raise Ec2Error(code, "Tag specification must have at least one tag")
         asked[kind] += specification["Tags"]
     return {kind: parse(items) for kind, items in asked.items()}
 

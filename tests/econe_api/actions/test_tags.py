@@ -150,15 +150,12 @@ def test_refused_tags(tenant: Any, stranger: Any, refused: Any) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_refused_specifications(tenant: Any, refused: Any) -> None:
-    for code, kind, wanted in (
-        ("InvalidParameterValue", "volume", _tags(a="1")),
-        ("InvalidParameterValue", "instance", _tags(a="1")),
-        ("InvalidParameter", None, _tags(a="1")),
-        ("InvalidParameter", "elastic-ip", []),
-        ("InvalidParameter", "elastic-ip", None),
-    ):
+    for kind, wanted in (("volume", _tags(a="1")), (None, _tags(a="1")), ("elastic-ip", []), ("elastic-ip", None)):
         wrong = [{"ResourceType": kind, "Tags": wanted}]
-        refused(tenant, code, "AllocateAddress", TagSpecifications=wrong)
+        refused(tenant, "InvalidParameterValue", "AllocateAddress", TagSpecifications=wrong)
+    for kind, wanted in (("volume", _tags(a="1")), (None, _tags(a="1")), ("vpc", [])):
+        wrong = [{"ResourceType": kind, "Tags": wanted}]
+        refused(tenant, "InvalidParameter", "CreateVpc", CidrBlock="10.0.0.0/16", TagSpecifications=wrong)
     twice = _specified("elastic-ip", a="1") * 2
     refused(tenant, "InvalidParameterValue", "AllocateAddress", TagSpecifications=twice)
 
