@@ -18,8 +18,18 @@ from sluice.pool_commands import pool
 from sluice.status_command import status
 from sluice.trace_command import trace
 
+_FIRST_STEPS = """\b
+First steps:
+  sluice config check                    is the configuration in order?
+  sluice pool add 203.0.113.0/24         hand out these public addresses
+  sluice account create alice            a tenant, its network and its keys
+  sluice status                          is every host as it should be?
+  sluice trace i-... 203.0.113.9 tcp 80  would this connection pass, and why (not)?
+  sluice audit --repair                  compare every switch with the store, heal
+"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_FIRST_STEPS)
 @click.option(
     "--config",
     "config_file",
