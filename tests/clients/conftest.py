@@ -11,7 +11,7 @@ import pytest
 from topologies.cloud import Cloud, Plan
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cloud():
     state = Path(tempfile.mkdtemp(prefix="sluice-client-"))
     try:

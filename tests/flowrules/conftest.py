@@ -140,10 +140,14 @@ class Bridge:
     def __init__(self, ovs: PrivateOvs, name: str) -> None:
         self.ovs = ovs
         self.name = name
-        self.connection = RawOpenFlow(ovs.add_bridge(name))
+        self._path = ovs.add_bridge(name)
+        self.connection = RawOpenFlow(self._path)
 
     def clear(self) -> None:
+        """Delete all flows and connect anew: a switch ends a connection that has been silent for a minute."""
         self.ovs.ofctl("del-flows", self.name)
+        self.connection.close()
+        self.connection = RawOpenFlow(self._path)
 
     def bundle(self, messages: list[bytes]) -> list[bytes]:
         """Send a bundle, commit it and tell the errors that came back."""

@@ -319,7 +319,7 @@ def test_a_gateway_without_a_configured_mac_is_found_and_followed(world, gateway
     netns.ip_batch([f"address add {network}.1/24 dev pub"], gateway.namespace)
     try:
         assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}", 15)
-        assert "not answered" not in str(world.cloud.status()["hosts"])
+        assert wait_until(lambda: "not answered" not in str(world.cloud.status()["hosts"]), 15), "status forgets it"
         assert guest.inside.fetch(outside_ip) == f"outside saw {public}"
         netns.ip_batch(["link set pub address 02:00:c6:33:64:02"], gateway.namespace)
         gateway.run("ip", "neigh", "flush", "dev", "pub")

@@ -287,6 +287,7 @@ def port(store: Store) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
+        application.close()
 
 
 @pytest.fixture

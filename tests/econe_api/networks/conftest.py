@@ -48,6 +48,7 @@ def endpoint(store: Store) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        application.close()
 
 
 def _client(endpoint: str, account: NewAccount) -> Any:
