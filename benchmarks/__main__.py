@@ -56,12 +56,14 @@ def time_api(groups: int, addresses: int, calls: int, file: Path | None) -> None
         raise click.UsageError("10 <= calls <= addresses <= 10000 and 1 <= groups <= 10000, please")
     figures = api.run(groups, addresses, calls, _NOTES.print)
     table = Table(title=f"boto3 calls with {groups} groups and {addresses} addresses: median of the whole call")
-    for title in ("", "Sluice, ms", "moto_server, ms", "ratio"):
+    for title in ("", "Sluice, ms", "moto_server, ms", "ratio", "Sluice with controller, ms"):
         table.add_column(title, justify="right" if title else "left")
     for row in figures["rows"]:
-        table.add_row(row["call"], f"{row['ours_ms']:.2f}", f"{row['moto_ms']:.2f}", f"{row['ratio']:.2f}")
+        times = [f"{row[key]:.2f}" for key in ("ours_ms", "moto_ms", "ratio", "acknowledged_ms")]
+        table.add_row(row["call"], *times)
     rates = figures["allocations_per_second"]
-    table.add_row("AllocateAddress a second, 8 clients", str(rates["ours"]), str(rates["moto"]), "")
+    shown = [str(rates["ours"]), str(rates["moto"]), "", str(rates["acknowledged"])]
+    table.add_row("AllocateAddress a second, 8 clients", *shown)
     statements = Table(title="SQL statements of a call: constant in the number of rows")
     for title in ("", "5 rows", "300 rows"):
         statements.add_column(title, justify="right" if title else "left")

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,19 @@ class Script:
 
 
 def run(groups: int, addresses: int, calls: int, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Measure; times are in milliseconds, medians over ``calls`` calls, the two servers taking turns."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
-        api_servers.ours(Path(folder)) as our_client,
-        api_servers.moto(Path(folder)) as their_client,
-    ):
-        scripts = {"ours": Script(our_client), "moto": Script(their_client)}
-        progress(f"{groups} groups and {addresses} addresses, in both")
+    """Measure; times are in milliseconds, medians over ``calls`` calls, the servers taking turns.
+
+    Ours is there twice: by itself, as the peer is, and with the controller whose acknowledgement a call waits for.
+    """
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-"))) for _ in range(3)]
+        clients = {
+            "ours": api_servers.ours(folders[0], controller=False),
+            "acknowledged": api_servers.ours(folders[1], controller=True),
+            "moto": api_servers.moto(folders[2]),
+        }
+        scripts = {who: Script(stack.enter_context(client)) for who, client in clients.items()}
+        progress(f"{groups} groups and {addresses} addresses, in each")
         for script in scripts.values():
             script.fill(groups, addresses - calls)
         rows = [
@@ -137,8 +143,8 @@ def _compare(scripts: dict[str, Script], name: str, calls: int) -> dict[str, flo
                 begin = time.perf_counter()
                 step()
                 times[who].append((time.perf_counter() - begin) * 1000)
-    ours, theirs = (statistics.median(times[who]) for who in ("ours", "moto"))
-    return {"ours_ms": round(ours, 2), "moto_ms": round(theirs, 2), "ratio": round(ours / theirs, 2)}
+    medians = {f"{who}_ms": round(statistics.median(found), 2) for who, found in times.items()}
+    return medians | {"ratio": round(statistics.median(times["ours"]) / statistics.median(times["moto"]), 2)}
 
 
 def _throughput(script: Script, calls: int) -> float:

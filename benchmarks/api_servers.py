@@ -26,21 +26,21 @@ ACCOUNT = "bench"
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[Any]:
-    """The API on SQLite (every commit synchronised) with signatures checked, and the controller that acknowledges.
+def ours(folder: Path, *, controller: bool) -> Iterator[Any]:
+    """The API on SQLite, every commit synchronised, signatures checked; gives a boto3 client.
 
-    Gives a boto3 client.  The cloud has no hypervisor: what switches add is another benchmark's.
+    With the ``controller`` a call that changes the data plane waits for its acknowledgement, which the peer has nothing
+    like.  The cloud has no hypervisor: what switches add is another benchmark's.
     """
     config = prepare(folder)
     port = int(config.api.bind.rpartition(":")[2])
     openflow = str(free_port(0))
-    commands = {
-        "controller": ("controller", "--ofp-listen-host", "127.0.0.1", "--ofp-tcp-listen-port", openflow),
-        "api": ("econe_api",),
-    }
+    commands: dict[str, tuple[str, ...]] = {"api": ("econe_api",)}
+    if controller:
+        commands["controller"] = ("controller", "--ofp-listen-host", "127.0.0.1", "--ofp-tcp-listen-port", openflow)
     daemons = [_daemon(name, ("-m", *words), folder) for name, words in commands.items()]
     with _running(daemons):
-        _await(daemons, lambda: api_answers(port) and _controller_answers(config))
+        _await(daemons, lambda: api_answers(port) and (not controller or _controller_answers(config)))
         yield client(f"http://127.0.0.1:{port}", _REGION, keys_of(config))
 
 
