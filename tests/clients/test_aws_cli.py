@@ -63,7 +63,7 @@ def test_the_whole_story(aws, cloud, nothing_left):
     names = [one["GroupName"] for page in (first, rest) for one in page["SecurityGroups"]]
     assert sorted(names) == ["cli", "default"]
     aws("ec2", "create-tags", "--resources", group, instance, "--tags", "Key=story,Value=cli")
-    assert len(aws("ec2", "describe-tags", "--filters", "Name=key,Values=story")["Tags"]) == 3
+    assert len(aws("ec2", "describe-tags", "--filters", "Name=key,Values=story", "Name=value,Values=cli")["Tags"]) == 3
 
     refused = aws("ec2", "release-address", "--allocation-id", address["AllocationId"], "--dry-run", status=255)
     assert "(DryRunOperation)" in refused

@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.lab
 
 STREAMS = "topologies.streams"
-ALLOWED, DENIED = 5400, 5401
+ALLOWED, DENIED, UNTOUCHED = 5400, 5401, 5402
+TRIES = 4
 RATE, SECONDS = 2500, 6
 FEW, MANY = 20, 1000
 
@@ -61,19 +62,34 @@ def test_rules_change_under_a_flood_and_nothing_is_lost_or_leaked(world, wait_un
         one = world.launch([world.group("flooding")], host="h1" if sender == "same host" else "h2")
         source, target = one.inside, guest.private_ip
     world.allow(group, "udp", ALLOWED)
+    world.allow(group, "udp", UNTOUCHED)
+    for _ in range(TRIES):
+        changes, sent, found = flood(world, wait_until, group, guest, source, target)
+        record_property("flood", f"{changes} changes, sent {sent}, arrived {found}")
+        assert min(sent.values()) > 2000 * SECONDS
+        assert found[DENIED] == 0, f"after {changes} changes"
+        assert changes >= 8
+        if found[UNTOUCHED] == sent[UNTOUCHED]:
+            break  # else the machine itself was too busy to take every packet, and its loss says nothing of ours
+    assert (found[ALLOWED], found[UNTOUCHED]) == (sent[ALLOWED], sent[UNTOUCHED]), f"after {changes} changes"
+
+
+def flood(world, wait_until, group, guest, source, target):
+    """Pour at the three ports while rules change; returns how many changes, and what was sent and arrived by port."""
     found, sent = {}, {}
-    threads = [threading.Thread(target=count, args=(guest.inside, port, found)) for port in (ALLOWED, DENIED)]
+    ports = (ALLOWED, DENIED, UNTOUCHED)
+    threads = [threading.Thread(target=count, args=(guest.inside, port, found)) for port in ports]
     threads += [
         threading.Thread(
             target=lambda port=port: sent.update({port: int(pour(source, target, port).stdout.split()[1])})
         )
-        for port in (ALLOWED, DENIED)
+        for port in ports
     ]
-    for thread in threads[:2]:
+    for thread in threads[: len(ports)]:
         thread.start()
-    for port in (ALLOWED, DENIED):
+    for port in ports:
         assert wait_until(lambda port=port: guest.inside.run("ss", "-Hlun", "sport", "=", f":{port}").stdout.strip())
-    for thread in threads[2:]:
+    for thread in threads[len(ports) :]:
         thread.start()
     changes, begin = 0, time.monotonic()
     world.allow(group, "udp", 5300, 5400)
@@ -83,13 +99,10 @@ def test_rules_change_under_a_flood_and_nothing_is_lost_or_leaked(world, wait_un
         world.allow(group, "udp", ALLOWED)
         world.revoke(group, "udp", 5399, 5400, source="0.0.0.0/1")
         changes += 4
+    world.revoke(group, "udp", 5300, 5400)
     for thread in threads:
         thread.join()
-    record_property("flood", f"{changes} changes, sent {sent}, arrived {found}")
-    assert sent[DENIED] > 2000 * SECONDS
-    assert sent[ALLOWED] > 2000 * SECONDS
-    assert (found[ALLOWED], found[DENIED]) == (sent[ALLOWED], 0), f"after {changes} changes"
-    assert changes >= 8
+    return changes, sent, found
 
 
 def cached(world, host):
