@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from econe_api.config import ConfigError, document_of, parse
 
+_FILLINGS = ("filling-", 1, "ami-")
+"""What a value may be that must be there: any text, a number, an image's id."""
 _STEP = re.compile(r"([^.\[\]]+)(?:\[(\d+)\])?")
 _SYNTAX = re.compile(r"\(at line (\d+), column \d+\)")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
@@ -61,11 +64,15 @@ def _all(document: Mapping[str, Any], origin: str, base: Path) -> Iterator[tuple
 
 
 class _Remainder:
-    """A document from which the mistakes found so far have been taken; positions in arrays are remembered."""
+    """A document from which the mistakes found so far have been taken; positions in arrays are remembered.
+
+    What a table must have is filled in where it is missing, so that the rest of the table is looked at too.
+    """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document: dict[str, Any] = copy.deepcopy(dict(document))
         self.removed: set[str] = set()
+        self._fillings: Counter[str] = Counter()
         self._positions = {
             name: list(range(1, len(value) + 1)) for name, value in document.items() if isinstance(value, list)
         }
@@ -78,14 +85,20 @@ class _Remainder:
         return key.replace(f"[{position}]", f"[{self._positions[name][int(position) - 1]}]", 1)
 
     def remove(self, key: str) -> None:
-        """Take ``key`` out; when it is not there, the table that misses it."""
-        self.removed.add(self.original(key))
+        """Take ``key`` out, or fill it in when it is missing; the table goes when no filling does."""
+        known = self.original(key)
+        self.removed.add(known)
         steps = [(match[1], match[2]) for match in _STEP.finditer(key)]
         holder: Any = self.document
         for depth, (name, position) in enumerate(steps):
             last = depth == len(steps) - 1
-            if last and name in holder:
+            if last and name in holder and not self._fillings[known]:
                 del holder[name]
+                return
+            if last and self._fillings[known] < len(_FILLINGS):
+                filling = _FILLINGS[self._fillings[known]]
+                self._fillings[known] += 1
+                holder[name] = f"{filling}{len(self.removed)}" if isinstance(filling, str) else filling
                 return
             if last or name not in holder:
                 break

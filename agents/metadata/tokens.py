@@ -31,6 +31,8 @@ class Tokens:
             raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, binascii.Error):
             return False
+        if base64.urlsafe_b64encode(raw).decode() != token:  # the decoder also takes "+" and "/" for "-" and "_"
+            return False
         until, seal = raw[:_UNTIL], raw[_UNTIL:]
         if len(seal) != _SEAL or not hmac.compare_digest(seal, self._seal(instance, until)):
             return False

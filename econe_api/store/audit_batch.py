@@ -39,6 +39,7 @@ class AuditBatch:
         self._writing = threading.Lock()  # keeps batches in order
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._waits = False
 
     def add(self, entry: Entry) -> None:
         """Take an entry."""
@@ -68,8 +69,11 @@ class AuditBatch:
                 return
             try:
                 self._append(batch)
+                self._waits = False
             except StoreError as error:
-                _log.warning("the audit log waits: %s", error)
+                if not self._waits:
+                    _log.warning("the audit log waits: %s", error)
+                self._waits = True
                 with self._lock:
                     self._waiting = batch[:_MOST] + self._waiting
             except Exception:

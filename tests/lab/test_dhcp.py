@@ -16,7 +16,7 @@ from topologies.frames import send
 pytestmark = pytest.mark.lab
 
 DEVICE = "eth0"
-#: What both clients run when something has happened: note it, and do as they are told.
+#: What both clients run when something has happened: do as they are told, then note it: what is noted is done.
 NOTE = 'echo "$1 $ip $mask $router $mtu $hostname $domain $lease $serverid" >> {notes}'
 APPLY = """\
 case "$1" in
@@ -97,7 +97,7 @@ class Client:
             self.process.wait()
 
     def _script(self, head):
-        self.script.write_text(f"{head}{NOTE.format(notes=self.notes)}\n{APPLY}")
+        self.script.write_text(f"{head}{APPLY}{NOTE.format(notes=self.notes)}\n")
         self.script.chmod(0o755)
 
     def _start(self, *command):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agents.metadata.answers import answer
@@ -83,6 +83,8 @@ def test_no_text_but_ours_is_a_token(text: str) -> None:
 
 @settings(max_examples=100)
 @given(st.integers(0, 51), st.characters(codec="ascii"))
+@example(TOKENS.make("i-1", 60, 100).find("-"), "+")
+@example(TOKENS.make("i-1", 60, 100).find("_"), "/")
 def test_no_letter_of_a_token_can_be_another(place: int, letter: str) -> None:
     token = TOKENS.make("i-1", 60, 100)
     changed = token[:place] + letter + token[place + 1 :]
