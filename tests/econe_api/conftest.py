@@ -12,18 +12,24 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from econe_api.actions import ACTIONS
 from econe_api.config import Config, parse
+from econe_api.notify import Notifier
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.engine import create_schema, make_engine
 from econe_api.store.pools import Pool, create_pool
 from econe_api.store.store import Store
+from econe_api.wsgi import Application
 
 _TEMPLATE = "sluice_template"
 
@@ -150,3 +156,28 @@ def pool(store: Store) -> Pool:
         first="203.0.113.10",
         last="203.0.113.17",
     )
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def port(store: Store) -> Iterator[int]:
+    """The application on a port of its own; neither controller nor worker answer, which delays nothing."""
+    application = Application(store, ACTIONS, store.config, Notifier(store.config))
+    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        application.close()

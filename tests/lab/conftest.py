@@ -26,7 +26,7 @@ ANYONE_IPV6 = "::/0"
 REVALIDATION = 2.0
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=30.0):
     """Wait for a condition, bounded; returns what it was last."""
     deadline = time.monotonic() + seconds
     while not (seen := condition()) and time.monotonic() < deadline:
@@ -76,7 +76,7 @@ class World:
             )
             made = answer["Instances"][0]
             self.instances.append(made["InstanceId"])
-            assert until(lambda made=made: self.state(made["InstanceId"]) == "running", 15)
+            assert until(lambda made=made: self.state(made["InstanceId"]) == "running", 30)
             interface = made["NetworkInterfaces"][0]
             where = self.cloud.host_of(interface["NetworkInterfaceId"])
             if host in (None, where):
@@ -103,7 +103,7 @@ class World:
     def terminate(self, *instances):
         self.ec2.terminate_instances(InstanceIds=list(instances))
         for instance in instances:
-            assert until(lambda instance=instance: self.state(instance) == "terminated", 15)
+            assert until(lambda instance=instance: self.state(instance) == "terminated", 30)
             self.instances.remove(instance)
 
     def address(self, guest=None):

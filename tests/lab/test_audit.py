@@ -35,9 +35,9 @@ class Audit:
 @pytest.fixture
 def audit(cloud, wait_until):
     made = Audit(cloud)
-    assert wait_until(lambda: made.kinds("--repair", "--foreign") == [], 10)
+    assert wait_until(lambda: made.kinds("--repair", "--foreign") == [], 30)
     yield made
-    assert wait_until(lambda: made.kinds() == [], 10), "the next case starts clean"
+    assert wait_until(lambda: made.kinds() == [], 30), "the next case starts clean"
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_port_renumbered_while_its_agent_sleeps_is_named(world, web, audit, wa
         assert "not examined" in kinds, "its connections cannot be read either"
     finally:
         os.kill(agent.pid, signal.SIGCONT)
-    assert wait_until(lambda: audit.kinds() in ([], [("h1", "stale conntrack")]), 20)
+    assert wait_until(lambda: audit.kinds() in ([], [("h1", "stale conntrack")]), 30)
     audit("--repair")
 
 

@@ -117,7 +117,7 @@ def test_connections_lost_in_the_middle_of_bundles_and_all_converges(world, wait
         over.set()
         changing.join()
     world.cloud.await_ready()
-    assert wait_until(lambda: all(host(world, name)["in_sync"] for name in ("h1", "h2")), 15)
+    assert wait_until(lambda: all(host(world, name)["in_sync"] for name in ("h1", "h2")), 30)
     assert findings(world) == []
     rules = world.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     assert rules, "something was changed meanwhile"

@@ -150,14 +150,14 @@ def test_an_unmodified_image_gets_its_address_and_renews_it(world, shut_group, c
     one = client(guest)
     one.bare()
     one.udhcpc()
-    assert wait_until(lambda: one.heard("bound"), 15), one.said()
+    assert wait_until(lambda: one.heard("bound"), 30), one.said()
     assert one.heard("bound") == [expected(guest)]
     assert one.address() == (f"{guest.private_ip}/20", 1500)
     assert "default via 172.31.0.1" in guest.inside.run("ip", "route").stdout
     assert world.cloud.outside.fetch(public) == f"{guest.id} saw {outside_ip}"
 
     one.renew()
-    assert wait_until(lambda: one.heard("renew"), 10), one.said()
+    assert wait_until(lambda: one.heard("renew"), 30), one.said()
     assert one.heard("renew") == [expected(guest)]
 
 
@@ -169,7 +169,7 @@ def test_a_lease_outlives_the_controller_and_is_renewed_by_its_successor(
     one = client(guest)
     one.bare()
     one.udhcpc()
-    assert wait_until(lambda: one.heard("bound"), 15), one.said()
+    assert wait_until(lambda: one.heard("bound"), 30), one.said()
     cloud = world.cloud
     cloud.kill("controller")
     one.renew()
@@ -179,7 +179,7 @@ def test_a_lease_outlives_the_controller_and_is_renewed_by_its_successor(
     cloud.restart("controller")
     cloud.await_ready()
     one.renew()
-    assert wait_until(lambda: one.heard("renew"), 20), one.said()
+    assert wait_until(lambda: one.heard("renew"), 30), one.said()
     assert one.heard("renew")[0] == expected(guest)
     assert not one.heard("nak")
 
@@ -215,7 +215,7 @@ def test_a_flood_costs_its_sender_alone(world, shut_group, client, wait_until):
     send(flooder.inside, DEVICE, flood[:2000])
     one.udhcpc()
     send(flooder.inside, DEVICE, flood[2000:])
-    assert wait_until(lambda: one.heard("bound"), 15), one.said()
+    assert wait_until(lambda: one.heard("bound"), 30), one.said()
     assert one.heard("bound") == [expected(neighbour)]
     seconds = time.monotonic() - start
     # The flooder's burst and its 100 a second, and the few packets of the neighbour.

@@ -106,7 +106,7 @@ def test_the_first_packet_to_a_peer_is_not_lost(world, wait_until):
     one, other = world.launch([group], host="h1"), world.launch([group], host="h2")
     for host, peer in (("h1", "h2"), ("h2", "h1")):
         switch = world.cloud.hypervisor(host)
-        assert wait_until(lambda switch=switch, peer=peer: fabric_ip(peer) in switch.unixctl("tnl/neigh/show"), 15)
+        assert wait_until(lambda switch=switch, peer=peer: fabric_ip(peer) in switch.unixctl("tnl/neigh/show"), 30)
     assert one.inside.run("ping", "-c", "1", "-W", "1", other.private_ip).returncode == 0
 
 

@@ -59,7 +59,7 @@ def test_stop_and_start_under_traffic(world, wait_until, shut, outside_ip):
 
     ec2.start_instances(**waiting)
     quick(ec2, "instance_running").wait(**waiting)
-    assert wait_until(lambda: {host: len(found) for host, found in world.flows().items()} == flow_counts, 10)
+    assert wait_until(lambda: {host: len(found) for host, found in world.flows().items()} == flow_counts, 30)
     assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}")
     assert neighbour.inside.fetch(guest.private_ip) == f"{guest.id} saw {neighbour.private_ip}"
     again = shown(world, guest)

@@ -130,7 +130,7 @@ def test_a_revoked_rule_cuts_the_connection_and_the_rule_again_resumes_it(six, w
         assert wait_until(lambda: talk.silence > 1.0)
         before = talk.echoes
         six.allow(group, "tcp", 9000)
-        assert wait_until(lambda: talk.echoes > before, 15)
+        assert wait_until(lambda: talk.echoes > before, 30)
 
 
 def test_real_kernels_find_their_neighbours_and_no_duplicate(six, wait_until):

@@ -289,7 +289,7 @@ def test_without_the_controller_the_answer_is_quick_and_503(world, wait_until):
         assert time.monotonic() - began < 5
     finally:
         os.kill(cloud.pid("controller"), signal.SIGCONT)
-    assert wait_until(lambda: curl(guest.inside, asked) == (200, guest.id.encode()), 15)
+    assert wait_until(lambda: curl(guest.inside, asked) == (200, guest.id.encode()), 30)
     cloud.kill("controller")
     try:
         assert wait_until(lambda: curl(guest.inside, asked)[0] == 503, 5)
@@ -299,7 +299,7 @@ def test_without_the_controller_the_answer_is_quick_and_503(world, wait_until):
     finally:
         cloud.restart("controller")
         cloud.await_ready()
-    assert wait_until(lambda: curl(guest.inside, asked) == (200, guest.id.encode()), 15)
+    assert wait_until(lambda: curl(guest.inside, asked) == (200, guest.id.encode()), 30)
 
 
 def test_what_restarts_on_the_host_brings_the_service_back(world, wait_until):
@@ -322,17 +322,17 @@ def test_what_restarts_on_the_host_brings_the_service_back(world, wait_until):
         assert curl(guest.inside, asked, seconds=1)[0] is None
     finally:
         cloud.restart("agent h1")
-    assert wait_until(back, 20)
-    assert wait_until(lambda: (world.flows(), told()) == before, 10)
+    assert wait_until(back, 30)
+    assert wait_until(lambda: (world.flows(), told()) == before, 30)
     agent = cloud.pid("agent h1")
     (service,) = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
     status = Path(f"/proc/{service}/status").read_text()
     assert "Uid:\t65534\t65534\t65534\t65534" in status
     assert "CapEff:\t0000000000000000" in status
     os.kill(int(service), signal.SIGKILL)
-    assert wait_until(back, 20)
-    assert wait_until(lambda: (world.flows(), told()) == before, 10)
+    assert wait_until(back, 30)
+    assert wait_until(lambda: (world.flows(), told()) == before, 30)
     cloud.hypervisor("h1").kill(SWITCH)
     cloud.hypervisor("h1").start_switch()
     cloud.await_ready()
-    assert wait_until(back, 20)
+    assert wait_until(back, 30)

@@ -37,7 +37,7 @@ def test_bytes_of_an_elastic_ip(world, store, wait_until):
 
     world.cloud.outside.run("ping", "-c", "20", "-i", "0.02", "-s", "56", ip)
     size = 14 + 20 + 8 + 56  # Ethernet, IPv4, ICMP, ping's own
-    assert wait_until(lambda: carried() == (20, 20, 20 * size), 15), carried()
+    assert wait_until(lambda: carried() == (20, 20, 20 * size), 30), carried()
 
     (period,) = [period for period in sluice(world.cloud, "whohad", ip) if period["allocation"] == allocation][-1:]
     assert (period["instance"], period["interface"], period["host"], period["until"]) == (

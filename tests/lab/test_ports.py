@@ -314,22 +314,22 @@ def test_a_gateway_without_a_configured_mac_is_found_and_followed(world, gateway
     world.allocations.append(made["AllocationId"])
     public, outside = made["PublicIp"], world.cloud.outside
     world.associate(made["AllocationId"], guest)
-    assert wait_until(lambda: "not answered" in str(world.cloud.status()["hosts"]), 15), "status names the gateway"
+    assert wait_until(lambda: "not answered" in str(world.cloud.status()["hosts"]), 30), "status names the gateway"
     assert outside.fetch(public) != f"{guest.id} saw {outside_ip}"
     netns.ip_batch([f"address add {network}.1/24 dev pub"], gateway.namespace)
     try:
-        assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}", 15)
-        assert wait_until(lambda: "not answered" not in str(world.cloud.status()["hosts"]), 15), "status forgets it"
+        assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}", 30)
+        assert wait_until(lambda: "not answered" not in str(world.cloud.status()["hosts"]), 30), "status forgets it"
         assert guest.inside.fetch(outside_ip) == f"outside saw {public}"
         netns.ip_batch(["link set pub address 02:00:c6:33:64:02"], gateway.namespace)
         gateway.run("ip", "neigh", "flush", "dev", "pub")
-        assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}", 15), "a new MAC is followed"
+        assert wait_until(lambda: outside.fetch(public) == f"{guest.id} saw {outside_ip}", 30), "a new MAC is followed"
         before = world.flows()
         world.cloud.restart("agent h1")
-        assert wait_until(lambda: restarted(world), 15)
+        assert wait_until(lambda: restarted(world), 30)
         assert world.flows() == before, "a new agent takes nothing away"
         world.associate(made["AllocationId"], other)
-        assert wait_until(lambda: outside.fetch(public) == f"{other.id} saw {outside_ip}", 15)
+        assert wait_until(lambda: outside.fetch(public) == f"{other.id} saw {outside_ip}", 30)
     finally:
         netns.ip_batch(
             [f"link set pub address {GATEWAY_MAC}", f"address del {network}.1/24 dev pub"], gateway.namespace

@@ -137,7 +137,7 @@ def test_one_account_with_two_vpcs(cloud, world, networks, wait_until, shut, out
     # Nothing is left of them.
     delete_all()
     assert [vpc["IsDefault"] for vpc in world.ec2.describe_vpcs()["Vpcs"]] == [True]
-    assert wait_until(lambda: _findings(cloud) == [], 10), _findings(cloud)
+    assert wait_until(lambda: _findings(cloud) == [], 30), _findings(cloud)
     assert not any("10.20." in flow for flows in world.flows().values() for flow in flows)
 
 

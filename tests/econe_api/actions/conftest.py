@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import boto3
 import pytest
@@ -21,12 +18,10 @@ from econe_api.call import Call, Caller
 from econe_api.compute import rows
 from econe_api.config import Config
 from econe_api.errors import Ec2Error
-from econe_api.notify import Notifier
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.pools import Pool, create_pool
 from econe_api.store.schema import changes, instances, metadata, subnets, vpcs
 from econe_api.store.store import Store
-from econe_api.wsgi import Application
 
 Dump = dict[str, list[tuple[Any, ...]]]
 
@@ -263,31 +258,6 @@ def permission() -> Callable[..., Mapping[str, Any]]:
         return {"IpProtocol": protocol, **ports, **ranges, **more}
 
     return make
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-@pytest.fixture
-def port(store: Store) -> Iterator[int]:
-    """The application on a port of its own; neither controller nor worker answer, which delays nothing."""
-    application = Application(store, ACTIONS, store.config, Notifier(store.config))
-    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        application.close()
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import boto3
 import pytest
@@ -15,46 +12,18 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
 from sqlalchemy import select, update
 
-from econe_api.actions import ACTIONS
-from econe_api.notify import Notifier
 from econe_api.store.accounts import NewAccount, create_account
 from econe_api.store.feed import Feed
 from econe_api.store.pools import Pool
 from econe_api.store.records import Record
 from econe_api.store.schema import audit, instances, metadata
 from econe_api.store.store import Store
-from econe_api.wsgi import Application
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-@pytest.fixture
-def endpoint(store: Store) -> Iterator[str]:
-    """The application on a port of its own; neither controller nor worker answer, which delays nothing."""
-    application = Application(store, ACTIONS, store.config, Notifier(store.config))
-    server = make_server("127.0.0.1", 0, application, server_class=_Server, handler_class=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        application.close()
-
-
-def _client(endpoint: str, account: NewAccount) -> Any:
+def _client(port: int, account: NewAccount) -> Any:
     return boto3.client(
         "ec2",
-        endpoint_url=endpoint,
+        endpoint_url=f"http://127.0.0.1:{port}",
         region_name="us-east-1",
         aws_access_key_id=account.access_key_id,
         aws_secret_access_key=account.secret,
@@ -64,15 +33,15 @@ def _client(endpoint: str, account: NewAccount) -> Any:
 
 
 @pytest.fixture
-def ec2(endpoint: str, account: NewAccount, pool: Pool) -> Any:
+def ec2(port: int, account: NewAccount, pool: Pool) -> Any:
     """The tenant's client."""
-    return _client(endpoint, account)
+    return _client(port, account)
 
 
 @pytest.fixture
-def their_ec2(endpoint: str, store: Store) -> Any:
+def their_ec2(port: int, store: Store) -> Any:
     """Another account's client."""
-    return _client(endpoint, create_account(store, "stranger"))
+    return _client(port, create_account(store, "stranger"))
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def vpc2(endpoint: str, account: NewAccount) -> Any:
-    port = int(endpoint.rsplit(":", 1)[1])
+def vpc2(port: int, account: NewAccount) -> Any:
     region = RegionInfo(name="us-east-1", endpoint="127.0.0.1")
     keys = account.access_key_id, account.secret
     return VPCConnection(*keys, is_secure=False, host="127.0.0.1", port=port, path="/", region=region)

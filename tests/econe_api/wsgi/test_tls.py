@@ -39,6 +39,12 @@ def api_settings(request: pytest.FixtureRequest) -> str:
     return getattr(request, "param", 'tls = "self-signed"')
 
 
+@pytest.fixture
+def operators(own: Identity, tmp_path: Path) -> Identity:
+    """The certificate and key of somebody else's making, beside the configuration."""
+    return Identity(own.certificate.rename(tmp_path / "own.crt"), own.key.rename(tmp_path / "own.key"))
+
+
 def ec2(api: Any, verify: Any, **options: Any) -> Any:
     return boto3.client(
         "ec2",
@@ -66,6 +72,17 @@ def test_boto3_trusts_the_certificate_it_is_shown(api: Any, config: Config) -> N
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert f"SHA-256 fingerprint {own.fingerprint()}" in api.log.read_text()
     assert re.fullmatch(r"([0-9A-F]{2}:){31}[0-9A-F]{2}", own.fingerprint())
+
+
+@pytest.mark.parametrize("api_settings", ['tls_certificate = "own.crt"\ntls_key = "own.key"'], indirect=True)
+def test_the_operators_certificate_is_the_one_that_is_shown(operators: Identity, api: Any, config: Config) -> None:
+    with closing(ec2(api, str(operators.certificate))) as client:
+        assert client.describe_regions()["Regions"]
+    trusting = ssl.create_default_context(cafile=str(operators.certificate))
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as raw:
+        shown = trusting.wrap_socket(raw, server_hostname="127.0.0.1").getpeercert(binary_form=True)
+    assert shown and ssl.DER_cert_to_PEM_cert(shown) == operators.certificate.read_text()
+    assert not (config.state / "api-tls.crt").exists(), "none is made beside it"
 
 
 def test_what_is_no_tls_leaves_no_trace_in_the_log(api: Any, config: Config) -> None:
