@@ -196,10 +196,15 @@ def test_thousands_of_connections_are_marked_when_their_rule_goes(world, wait_un
         return sum("mark=1" in line for line in udp), len(udp)
 
     world.allow(group, "udp", 1024, 65535)
-    world.cloud.outside.run("python3", "-c", SPRAY, public, "10000", seconds=60)
-    assert marks() == (0, 10000)
+
+    def sprayed():
+        """Whether all have arrived; a busy machine loses some, which are sent again."""
+        world.cloud.outside.run("python3", "-c", SPRAY, public, "10000", seconds=60)
+        return marks() == (0, 10000)
+
+    assert wait_until(sprayed), marks()
     begin = time.monotonic()
     world.revoke(group, "udp", 1024, 65535)
     answered = time.monotonic()
-    assert wait_until(lambda: marks()[0] == 10000, 10.0)
+    assert wait_until(lambda: marks()[0] == 10000)
     record_property("seconds", f"answered {answered - begin:.2f}, all marked {time.monotonic() - begin:.2f}")
