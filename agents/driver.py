@@ -34,6 +34,7 @@ class DoorError(Exception):
 class _Peer:
     socket: socket.socket
     due: float
+    length: int = 0  # bytes that have come
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
     number: int | None = None  # of the question that is under way
@@ -102,11 +103,16 @@ class DriverDoor:
             return True
         if not data:
             return False
-        peer.received += data
-        if peer.number is None and b"\n" in peer.received:
-            self._ask(peer, bytes(peer.received.partition(b"\n")[0]))
-        elif len(peer.received) > _LONGEST_QUESTION:
+        peer.length += len(data)
+        if peer.length <= _LONGEST_QUESTION:
+            peer.received += data
+        if b"\n" not in data or peer.number is not None:
+            return True
+        # What is too long is read to its end, so that whoever sends it hears why.
+        if peer.length > _LONGEST_QUESTION:
             _tell(peer, {"ok": False, "error": f"the question is over {_LONGEST_QUESTION} bytes"})
+        else:
+            self._ask(peer, bytes(peer.received.partition(b"\n")[0]))
         return True
 
     def _ask(self, peer: _Peer, line: bytes) -> None:

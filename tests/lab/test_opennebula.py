@@ -1,4 +1,4 @@
-"""OpenNebula's network driver, run as OpenNebula runs it, on a hypervisor of the lab: real agent, controller, switch."""
+"""OpenNebula's network driver, run as OpenNebula runs it, on hypervisors with real agent, controller and switch."""
 
 import base64
 import contextlib
