@@ -16,7 +16,7 @@ from econe_api.store.errors import StoreError
 from econe_api.vnm import desk
 
 _CHUNK = 64 * 1024
-_LONGEST_REQUEST = 8 * 1024 * 1024
+_LONGEST_REQUEST = 1024 * 1024
 _LONGEST_WAIT = 60.0
 _IDLE = 30.0
 _MOST_INSTANCES = 1000

@@ -18,7 +18,7 @@ from econe_api.vnm.native import EVERYTHING, NativeRule, RefusedError, group_rul
 
 DRIVER = "sluice"
 """``VN_MAD`` of the networks that are ours."""
-LONGEST = 4 * 1024 * 1024
+LONGEST = 512 * 1024
 """Bytes of a document, decoded."""
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NAME = re.compile(r"one-\d{1,10}-\d{1,5}")

@@ -2,16 +2,19 @@
 
 import base64
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from econe_api.compute import guest_network, netns
 from econe_api.compute.backend import InterfaceSpec
 from econe_api.compute.namespaces import GUEST
+from sluice.commands import cli
 from topologies.cloud_file import driver_socket
 from topologies.vantage import Vantage
 
@@ -101,6 +104,7 @@ def remotes(cloud, tmp_path_factory):
             "socket": driver_socket(cloud.lab, host),
             "ovs_vsctl": f"ovs-vsctl --db={switch.ovsdb}",
             "timeout": 20,
+            "spool": folder / f"{host}-spool",
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         (folder / host / "sluice.conf").write_text("\n".join(["[sluice]", *lines, ""]))
@@ -131,8 +135,7 @@ def web(port="80", **more):
 
 def native_flows(world, machine):
     """Flows on the machine's host that name its address or its MAC."""
-    address = ".".join(machine.address.split("."))
-    return [flow for flow in world.flows()[machine.host] if address in flow or machine.mac in flow]
+    return [flow for flow in world.flows()[machine.host] if machine.address in flow or machine.mac in flow]
 
 
 def test_a_machine_from_start_to_end(world, machine, remotes, shut):
@@ -167,7 +170,6 @@ def test_a_machine_from_start_to_end(world, machine, remotes, shut):
     assert world.flows() == before
     groups = world.ec2.describe_security_groups()["SecurityGroups"]
     assert not [group for group in groups if group["GroupName"].startswith("opennebula-")]
-    assert client.inside.fetch(native.address, 8080) == shut
 
 
 def test_pre_refuses_what_cannot_be_and_changes_nothing(world, machine, remotes):
@@ -214,37 +216,45 @@ def test_a_machine_keeps_what_it_has_while_it_moves(world, machine, remotes, wai
     assert wait_until(lambda: client.inside.fetch(native.address).startswith("one23 "), 30)
 
 
-def test_post_fails_closed_without_a_controller(world, machine, remotes, wait_until, shut):
+def test_without_a_controller_post_fails_closed_and_clean_is_made_up_for(world, machine, remotes, shut):
     cloud = world.cloud
     client = world.launch([world.group("clients")])
-    kept = machine("h1", 24, web("80"), ALLOW_OUT)
-    assert kept.deploy(remotes).returncode == 0
-    late = machine("h1", 25, web("80"), ALLOW_OUT)
+    stays, ends, late = (machine("h1", number, web("80"), ALLOW_OUT) for number in (24, 25, 26))
+    assert stays.deploy(remotes).returncode == 0
+    assert ends.deploy(remotes).returncode == 0
     cloud.kill("controller")
     try:
         late.boot()
         settings = remotes / "h1" / "sluice.conf"
         before = settings.read_text()
         settings.write_text(before.replace("timeout = 20", "timeout = 3"))
-        done = late.driver(remotes, "post", "one-25", "h1.example")
+        done = late.driver(remotes, "post", "one-26", "h1.example")
         settings.write_text(before)
         assert done.returncode == 1
         assert b"ERROR MESSAGE" in done.stderr
         assert late.tap not in cloud.hypervisor("h1").vsctl("list-ports", "br-int").split()
-        # Whoever was admitted before goes on.
-        assert client.inside.fetch(kept.address).startswith("one24 ")
+        # Whoever was admitted before goes on, and a machine ends all the same.
+        assert client.inside.fetch(stays.address).startswith("one24 ")
         assert client.inside.fetch(late.address) == shut
-        # A machine ends all the same, and what is left of it makes room for the next one with its lease.
-        done = kept.driver(remotes, "clean", "h1.example")
-        assert (done.returncode, b"not forgotten" in done.stderr) == (0, True)
+        done = ends.driver(remotes, "clean", "h1.example")
+        assert (done.returncode, b"will be forgotten" in done.stderr) == (0, True)
     finally:
         cloud.restart("controller")
         cloud.await_ready()
-    assert late.driver(remotes, "post", "one-25", "h1.example").returncode == 0
-    assert client.inside.fetch(late.address).startswith("one25 ")
-    heir = machine("h1", 26, web("80"), ALLOW_OUT)
-    kept.end()
-    heir.address, heir.mac = kept.address, kept.mac
-    done = heir.deploy(remotes)
-    assert done.returncode == 0, done.stderr
-    assert client.inside.fetch(heir.address).startswith("one26 ")
+    assert taken_over(world) == {24, 25}
+    assert late.driver(remotes, "pre").returncode == 0
+    assert taken_over(world) == {24}
+    assert late.driver(remotes, "post", "one-26", "h1.example").returncode == 0
+    assert client.inside.fetch(late.address).startswith("one26 ")
+    # What was there before the restart is in force, and can be changed.
+    assert client.inside.fetch(stays.address).startswith("one24 ")
+    stays.rules = [web("8080"), ALLOW_OUT]
+    assert stays.driver(remotes, "update_sg", "one-24").returncode == 0
+    assert client.inside.fetch(stays.address, 8080).startswith("one24 ")
+
+
+def taken_over(world):
+    """The machines that ``sluice opennebula list`` shows."""
+    done = CliRunner().invoke(cli, ["--config", str(world.cloud.config_file), "opennebula", "list", "--json"])
+    assert done.exit_code == 0, done.output
+    return {one["machine"] for one in json.loads(done.output)}

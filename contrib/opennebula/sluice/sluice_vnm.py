@@ -6,6 +6,8 @@ which interface a tap is, and whether its flows are on the switch.  Exit status 
 
 import base64
 import configparser
+import contextlib
+import fcntl
 import json
 import re
 import shlex
@@ -35,6 +37,40 @@ class Settings:
         self.socket = said.get("socket", "/run/sluice/driver.sock")
         self.vsctl = shlex.split(said.get("ovs_vsctl", "sudo -n ovs-vsctl"))
         self.timeout = float(said.get("timeout", "30"))
+        self.spool = Path(said.get("spool", "~/.sluice-vnm")).expanduser()
+
+
+class Spool:
+    """What could not be forgotten because nobody answered: documents in files, until the controller is back."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keep other calls of the driver from forgetting, or bringing back, a machine at the same time."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def keep(self, name, document):
+        """Note that a machine, or one of its NICs, is still to be forgotten."""
+        with self.held():
+            fresh = self.folder / f".{name}"
+            fresh.write_text(document)
+            fresh.replace(self.folder / f"{name}.gone")
+
+    def drop(self, machine):
+        """A machine is back: what it was is not to be forgotten any more."""
+        for path in [*self.folder.glob(f"{machine}.gone"), *self.folder.glob(f"{machine}-*.gone")]:
+            path.unlink()
+
+    def empty(self, forget):
+        """Hand every document to ``forget``; those that it returns from are done with."""
+        for path in sorted(self.folder.glob("*.gone")):
+            forget(path.read_text())
+            path.unlink()
 
 
 class Nic:
@@ -55,6 +91,7 @@ class Action:
 
     def __init__(self, settings, text):
         self.settings = settings
+        self.spool = Spool(settings.spool)
         self.deadline = time.monotonic() + settings.timeout
         self.document = "".join(text.split())
         try:
@@ -70,9 +107,11 @@ class Action:
             for element in self.root.findall(f"TEMPLATE/{kind}")
             if element.findtext("ATTACH", "").strip().upper() == "YES"
         ]
+        self.machine = self.root.findtext("ID", "").strip()
+        self.parting = self.machine + "".join(f"-{one.findtext('NIC_ID', '').strip()}" for one in moving)
         mine = [nic for nic in self.root.findall("TEMPLATE/NIC") if nic.findtext("VN_MAD", "").strip() == DRIVER]
         # While one interface comes or goes, the others are none of this action's business.
-        self.nics = [Nic(self.root.findtext("ID", "").strip(), nic) for nic in mine if not moving or nic in moving]
+        self.nics = [Nic(self.machine, nic) for nic in mine if not moving or nic in moving]
 
     def pre(self, _arguments):
         """See that the bridge is ours and that the machine's groups can be taken over; change nothing."""
@@ -86,12 +125,16 @@ class Action:
                     f"set BRIDGE={bridge} of the network"
                 )
         self.ask({"op": "check", "document": self.document})
+        with self.spool.held():
+            self.spool.empty(self.forget)
 
     def post(self, _arguments):
         """Plug the taps in, and wait until the switch filters them; on any failure they are unplugged."""
         if not self.nics:
             return
         try:
+            with self.spool.held():
+                self.spool.drop(self.machine)
             taken = self.ask({"op": "take-over", "document": self.document})
             bridge = self.ask({"op": "about"})["bridge"]
             for port in taken["ports"]:
@@ -108,11 +151,16 @@ class Action:
         if not self.nics or (arguments and hosts and hosts[-1] != arguments[0]):
             return
         try:
-            gone = self.ask({"op": "forget", "document": self.document})
-            self.ask({"op": "filtered", "revision": gone["revision"], "interfaces": [], "timeout": self.left()})
+            gone = self.forget(self.document)
         except DriverError as error:
             # Nothing reaches an unplugged tap, and a machine that has ended is not to be kept for this.
-            log(f"unplugged, but not forgotten yet ({error}); see: sluice opennebula list")
+            self.spool.keep(self.parting, self.document)
+            log(f"unplugged; will be forgotten with the next machine that starts here ({error})")
+            return
+        try:
+            self.ask({"op": "filtered", "revision": gone["revision"], "interfaces": [], "timeout": self.left()})
+        except DriverError as error:
+            log(f"unplugged and forgotten, but its flows may still be there ({error})")
 
     def update_sg(self, _arguments):
         """Have the groups that the document has now enforced; on failure the former ones stay in force."""
@@ -130,6 +178,10 @@ class Action:
         for nic in self.nics:
             if "MTU" in changed and nic.network == arguments[1] and nic.mtu.isdigit():
                 self.vsctl("set", "Interface", nic.tap, f"mtu_request={nic.mtu}")
+
+    def forget(self, document):
+        """Have the store forget what a document says has gone."""
+        return self.ask({"op": "forget", "document": document})
 
     def plug(self, bridge, port):
         """Put a tap on the bridge under the name of its interface."""
