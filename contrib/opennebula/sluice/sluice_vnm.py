@@ -61,10 +61,11 @@ class Spool:
             fresh.write_text(document)
             fresh.replace(self.folder / f"{name}.gone")
 
-    def drop(self, machine):
-        """A machine is back: what it was is not to be forgotten any more."""
-        for path in [*self.folder.glob(f"{machine}.gone"), *self.folder.glob(f"{machine}-*.gone")]:
-            path.unlink()
+    def drop(self, machine, nics):
+        """A machine is back, with these NICs: they are not to be forgotten any more."""
+        for name in (machine, *(f"{machine}-{nic.number}" for nic in nics)):
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / f"{name}.gone").unlink()
 
     def empty(self, forget):
         """Hand every document to ``forget``; those that it returns from are done with."""
@@ -134,7 +135,7 @@ class Action:
             return
         try:
             with self.spool.held():
-                self.spool.drop(self.machine)
+                self.spool.drop(self.machine, self.nics)
             taken = self.ask({"op": "take-over", "document": self.document})
             bridge = self.ask({"op": "about"})["bridge"]
             for port in taken["ports"]:
@@ -261,7 +262,7 @@ def main(arguments):
     try:
         action = Action(settings, sys.stdin.read())
         getattr(action, arguments[0])(arguments[1:])
-    except DriverError as error:
+    except (DriverError, OSError) as error:
         log(f"{arguments[0]}: {error}")
         # What stands between these lines becomes the machine's ERROR attribute.
         sys.stderr.write(f"ERROR MESSAGE --8<------\n{DRIVER}: {error}\nERROR MESSAGE ------>8--\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-INSTALL = Path(__file__).parents[2] / "contrib" / "opennebula" / "install"
+INSTALL = Path(__file__).parents[3] / "contrib" / "opennebula" / "install"
 ONED = """\
 PORT = 2633
 VN_MAD_CONF = [

@@ -10,7 +10,7 @@ import pytest
 from econe_api.vnm.document import Departure, decode, read_departure, read_machine, read_template
 from econe_api.vnm.native import EVERYTHING, RefusedError, template_rules
 
-RECORDED = Path(__file__).parents[3] / "shared" / "opennebula"
+RECORDED = Path(__file__).parents[4] / "shared" / "opennebula"
 
 
 def test_a_machine_is_its_nics_with_the_groups_that_each_names(document, nic, rule):
