@@ -147,8 +147,12 @@ def test_a_machine_from_start_to_end(world, machine, remotes, shut):
     # post has returned: what the group allows passes at once, what it does not allow is dropped.
     assert client.inside.fetch(native.address).startswith("one21 ")
     assert client.inside.fetch(native.address, 8080) == shut
+    # For the API it is an instance, which can have an elastic IP.
     seen = world.ec2.describe_instances(Filters=[{"Name": "private-ip-address", "Values": [native.address]}])
-    assert seen["Reservations"][0]["Instances"][0]["State"]["Name"] == "running"
+    instance = seen["Reservations"][0]["Instances"][0]
+    public, allocation = world.address()
+    world.ec2.associate_address(AllocationId=allocation, InstanceId=instance["InstanceId"])
+    assert world.cloud.outside.fetch(public).startswith("one21 ")
     # update_sg opens a port and shuts another.
     native.rules = [web("8000:9000"), ALLOW_OUT]
     done = native.driver(remotes, "update_sg", "one-21")
@@ -167,6 +171,7 @@ def test_a_machine_from_start_to_end(world, machine, remotes, shut):
     assert done.returncode == 0, done.stderr
     assert done.stderr == b""
     assert native_flows(world, native) == []
+    assert "AssociationId" not in world.ec2.describe_addresses(PublicIps=[public])["Addresses"][0]
     assert world.flows() == before
     groups = world.ec2.describe_security_groups()["SecurityGroups"]
     assert not [group for group in groups if group["GroupName"].startswith("opennebula-")]

@@ -1,7 +1,7 @@
 """What the driver's questions make of the store, and what is left when a machine has gone."""
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from econe_api.actions import ACTIONS
 from econe_api.call import Call, Caller
@@ -145,6 +145,16 @@ def test_an_interface_of_the_api_is_known_by_its_mac_and_keeps_its_groups(cloud,
     assert cloud.all(opennebula_nics) == cloud.all(opennebula_groups) == []
     other = document(7, [own | {"IP": "172.31.0.77"}])
     assert "lease of its own" in cloud.ask("take-over", other, encoded)["error"]
+
+
+@SQLITE_ONLY
+def test_ipv6_addresses_inside_the_subnet_come_along(cloud, take, encoded, document, nic):
+    with cloud.store.write(Call("test", {}, Caller(cloud.account, "k"), request_id="r")) as txn:
+        txn.connection.execute(update(subnets).values(ipv6_cidr="2001:db8:1::/64"))
+    (port,) = take(document(7, [nic(IP6_GLOBAL="2001:db8:1:0:0:0aff:fe02:000a", IP6_LINK="fe80::a")]))
+    assert cloud.feed()[port["interface"]].addresses == ("172.31.0.17", "2001:db8:1::aff:fe02:a")
+    said = cloud.ask("check", document(8, [nic(8, IP6_GLOBAL="2001:db8:2::a")]), encoded)
+    assert "2001:db8:2::a of virtual network 3 is not in" in said["error"]
 
 
 @SQLITE_ONLY
