@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
+from econe_api.actions.placement import is_reserved
 from econe_api.call import Call, Caller
 from econe_api.store import attachments
 from econe_api.store.engine import REVISION
@@ -154,6 +155,11 @@ def _subnet(txn: Transaction, account: str, nic: Nic) -> Row[Any]:
     (subnet,) = found
     inside = ipaddress.IPv4Address(nic.ip) in ipaddress.IPv4Network(subnet.cidr)
     six = ipaddress.IPv6Network(subnet.ipv6_cidr) if subnet.ipv6_cidr else None
+    if inside and is_reserved(subnet.cidr, nic.ip):
+        raise RefusedError(
+            f"{nic.ip} of virtual network {nic.network} is one of the five that {subnet.id} ({subnet.cidr}) keeps for "
+            "itself; begin the address range after them"
+        )
     strange = [one for one in nic.ipv6 if six is None or ipaddress.IPv6Address(one) not in six]
     if not inside or strange:
         raise RefusedError(

@@ -163,6 +163,8 @@ def test_refusals_change_nothing(cloud, encoded, document, nic, rule):
     for text, word in [
         (document(7, [nic(IP="10.9.0.1")]), "is not in subnet-"),
         (document(7, [nic(IP6_ULA="fd00::1")]), "fd00::1"),
+        (document(7, [nic(IP="172.31.0.3")]), "keeps for itself"),
+        (document(7, [nic(IP="172.31.15.255")]), "keeps for itself"),
         (document(7, [nic(NETWORK_ID=4)]), "create-tags"),
         (document(7, [nic()], [rule(PROTOCOL="TCP", RANGE="9:1")]), "9:1"),
     ]:
