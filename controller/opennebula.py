@@ -47,8 +47,8 @@ class DriverDesk:
                 "revision": int(revision),
                 "interfaces": list(names),
                 "timeout": int() | float() as bound,
-            }:
-                found = self._filtered(host, revision, [str(name) for name in names[:_MOST_PORTS]], bound)
+            } if 0 <= bound <= _LONGEST_WAIT and len(names) <= _MOST_PORTS:
+                found = self._filtered(host, revision, [str(name) for name in names], bound)
             case _:
                 found = {"ok": False, "error": "not a question that the controller knows"}
         return reply | {"answer": found}
@@ -82,7 +82,7 @@ class DriverDesk:
         """
         self._hint(revision)
         floor: int | None = None
-        deadline = time.monotonic() + min(timeout, _LONGEST_WAIT)
+        deadline = time.monotonic() + timeout
         while True:
             why = self._unknown(host, revision, interfaces)
             # Marks carry the revision that was known when they were made, also those that a new port made: so this

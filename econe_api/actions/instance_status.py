@@ -21,7 +21,7 @@ from econe_api.actions.parameters import require
 from econe_api.call import Call
 from econe_api.store.schema import instances
 from econe_api.store.transaction import Transaction
-from econe_api.vnm.machines import IMAGE
+from econe_api.store.vnm_tables import IMAGE
 
 #: The worker's last look can be older than an instance that has just been launched.
 _NEW = timedelta(seconds=15)

@@ -32,7 +32,7 @@ TABLES = (address_tables, history_tables, key_tables, metadata_tables, network_t
 """Modules whose tables belong to the schema besides :mod:`econe_api.store.schema`."""
 WRITE = "sluice_write"
 """Execution option of a connection whose transactions write."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 3
 """Kept in ``counters`` as "schema"; a database of another version is refused."""
 REVISION = "revision"
 """Name of the counter that holds the store's revision, and whose row is the lock that every writer takes."""

@@ -10,6 +10,9 @@ from sqlalchemy import Column, Integer, String, Table, UniqueConstraint
 
 from econe_api.store.schema import metadata
 
+IMAGE = "ami-opennebula"
+"""What the instances that stand for OpenNebula's machines show as their image."""
+
 #: The interfaces of machines that OpenNebula runs: which NIC, of which machine, on which virtual network of its own.
 opennebula_nics = Table(
     "opennebula_nics",

@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from econe_api.actions.placement import is_reserved
 from econe_api.call import Call, Caller
 from econe_api.store import attachments
 from econe_api.store.engine import REVISION
@@ -33,16 +32,16 @@ from econe_api.store.schema import (
     vpcs,
 )
 from econe_api.store.transaction import Transaction
-from econe_api.store.vnm_tables import opennebula_nics
+from econe_api.store.vnm_tables import IMAGE, opennebula_nics
 from econe_api.vnm import native_groups
 from econe_api.vnm.document import Machine, Nic
 from econe_api.vnm.native import RefusedError
 
 NETWORK_TAG = "opennebula:network"
 """The tag of a subnet whose value is the id of OpenNebula's virtual network that is laid out there."""
-IMAGE = "ami-opennebula"
 _RUNNING, _TERMINATED = "running", "terminated"
 _FOREIGN = "Client.OpenNebula"
+_RESERVED_FIRST = 4  # of a subnet's addresses, and the last one ("Subnet sizing", VPC user guide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +152,10 @@ def _subnet(txn: Transaction, account: str, nic: Nic) -> Row[Any]:
             f"{len(found)} subnets stand for OpenNebula's virtual network {nic.network}, and it has to be one: {mend}"
         )
     (subnet,) = found
-    inside = ipaddress.IPv4Address(nic.ip) in ipaddress.IPv4Network(subnet.cidr)
+    address, network = ipaddress.IPv4Address(nic.ip), ipaddress.IPv4Network(subnet.cidr)
+    inside = address in network
     six = ipaddress.IPv6Network(subnet.ipv6_cidr) if subnet.ipv6_cidr else None
-    if inside and is_reserved(subnet.cidr, nic.ip):
+    if address == network.broadcast_address or network[0] <= address < network[_RESERVED_FIRST]:
         raise RefusedError(
             f"{nic.ip} of virtual network {nic.network} is one of the five that {subnet.id} ({subnet.cidr}) keeps for "
             "itself; begin the address range after them"
