@@ -9,6 +9,7 @@ import signal
 import sys
 
 from agents.agent import Agent
+from agents.driver import DoorError, DriverDoor
 from agents.limits import Limits
 from agents.options import parse
 from agents.ovsdb import Ovsdb
@@ -27,10 +28,18 @@ def main() -> int:
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
     link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
     service = MetadataService(options.metadata, link) if options.metadata is not None else None
+    door = None
     try:
+        if options.driver_socket is not None:
+            door = DriverDoor(options.driver_socket, options.driver_group, options.bridge.name, link)
         limits = Limits(Questions(options.control), options.conntrack_limit)
-        Agent(options.bridge, ovsdb, link, limits, service).run(wakeup)
+        Agent(options.bridge, ovsdb, link, limits, service, door).run(wakeup)
+    except DoorError as error:
+        sys.stderr.write(f"agent: {error}\n")
+        return 1
     finally:
+        if door is not None:
+            door.close()
         if service is not None:
             service.close()
         link.close()

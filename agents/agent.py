@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 from agents.bridge import DesiredBridge, Plan, plan
+from agents.driver import DriverDoor
 from agents.gateways import Resolver
 from agents.limits import Limits
 from agents.ovsdb import Ovsdb
@@ -37,9 +38,11 @@ class Agent:
         link: Link,
         limits: Limits | None = None,
         service: MetadataService | None = None,
+        door: DriverDoor | None = None,
     ) -> None:
         self._desired = desired
         self._service = service
+        self._door = door
         self._ovsdb = ovsdb
         self._link = link
         self._limits = limits
@@ -60,6 +63,7 @@ class Agent:
             due = self.step()
             readers = [self._link.wants, self._link.question, self._resolver.wants, *self._limiting()]
             readers += [self._service.wants] if self._service is not None else []
+            readers += self._door.wants if self._door is not None else []
             self._ovsdb.wait([(wakeup, False), *filter(None, readers)], due)
             if select.select([wakeup], [], [], 0)[0]:
                 self._resolver.close()
@@ -76,6 +80,9 @@ class Agent:
         now = time.monotonic()
         self._peers.run(self._link.peers, now)
         due = [now + _LONGEST_NAP_S, self._link.deadline]
+        if self._door is not None:
+            self._door.run(now)
+            due += [self._door.deadline] if self._door.deadline is not None else []
         if self._service is not None and self._service.deadline is not None:
             due.append(self._service.deadline)
         if self._limits is not None:

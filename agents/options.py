@@ -28,7 +28,8 @@ class Options:
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
     the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
-    name of the metadata service's port but for its last digit, None = there shall be none.
+    name of the metadata service's port but for its last digit, None = there shall be none; ``driver_socket`` is where
+    OpenNebula's network driver asks, None = nowhere, and the members of ``driver_group`` may.
     """
 
     host: str
@@ -39,6 +40,8 @@ class Options:
     control: Path
     conntrack_limit: int
     metadata: str | None
+    driver_socket: Path | None = None
+    driver_group: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,6 +81,8 @@ def parse(arguments: Sequence[str]) -> Options:
         control=given.control or _control(given.ovsdb),
         conntrack_limit=given.conntrack_limit,
         metadata=metadata,
+        driver_socket=given.driver_socket,
+        driver_group=given.driver_group,
     )
 
 
@@ -126,6 +131,8 @@ def _parser() -> _Parser:
         help="name of the metadata service's port, which the agent makes; a digit follows (default md-BRIDGE)",
     )
     add("--no-metadata", action="store_true", help="no metadata service on this host")
+    add("--driver-socket", type=Path, metavar="PATH", help="listen there to OpenNebula's network driver")
+    add("--driver-group", metavar="GROUP", help="whose members may ask at --driver-socket besides root (oneadmin)")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
         "--answer-timeout",

@@ -54,7 +54,11 @@ class Link:
         self._due = 0.0
         self._complaint: str | None = None
         self.on_metadata: Callable[[Message], None] = lambda _: None
-        """Hears the controller's answers to :meth:`ask`."""
+        """Hears the controller's answers to questions of instances."""
+        self.on_driver: Callable[[Message], None] = lambda _: None
+        """Hears those to questions of OpenNebula's driver."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Hears that the connection is gone, and no answer will come any more."""
 
     def ask(self, message: Message) -> bool:
         """Send a question, by :meth:`run`; False = there is no connection, or it is choked."""
@@ -162,6 +166,8 @@ class Link:
                 self._send(self._questions.ask(message))
             if message.get("type") == "metadata_reply":
                 self.on_metadata(message)
+            if message.get("type") == "driver_reply":
+                self.on_driver(message)
             if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
                 continue  # it has plenty to read already, and shall not fill our memory with pongs
             self._send(session.receive(message, time.monotonic()))
@@ -184,6 +190,7 @@ class Link:
     def _lose(self, error: Exception) -> None:
         self.close()
         self._unsent.clear()
+        self.on_lost()
         if self._questions is not None:
             self._questions.forget()
         wait = self._backoff.wait()

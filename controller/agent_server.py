@@ -16,6 +16,7 @@ from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
 from controller.doors import family
 from controller.metadata import MetadataDesk
+from controller.opennebula import DriverDesk
 
 LOG = logging.getLogger(__name__)
 
@@ -31,10 +32,13 @@ _VERSION = 1
 class AgentServer:
     """Accepts agents on ``host:port`` and feeds their snapshots to the composer."""
 
-    def __init__(self, composer: Composer, address: str, desk: MetadataDesk | None = None) -> None:
+    def __init__(
+        self, composer: Composer, address: str, desk: MetadataDesk | None = None, driver: DriverDesk | None = None
+    ) -> None:
         host, _, port = address.rpartition(":")
         self._composer = composer
         self._desk = desk
+        self._driver = driver
         self._numbers = count(1)
         # Eventlet would let a second controller share the port, and half of the agents would go to each.
         self._listener = eventlet.listen(
@@ -46,7 +50,7 @@ class AgentServer:
         eventlet.serve(self._listener, self._talk, concurrency=_MAX_AGENTS)
 
     def _talk(self, peer: Any, address: Any) -> None:
-        conversation = _Conversation(self._composer, peer, next(self._numbers), self._desk)
+        conversation = _Conversation(self._composer, peer, next(self._numbers), self._desk, self._driver)
         try:
             conversation.run()
         except (FrameError, SnapshotError, Timeout, OSError) as error:
@@ -56,9 +60,12 @@ class AgentServer:
 
 
 class _Conversation:
-    def __init__(self, composer: Composer, peer: Any, number: int, desk: MetadataDesk | None) -> None:
+    def __init__(
+        self, composer: Composer, peer: Any, number: int, desk: MetadataDesk | None, driver: DriverDesk | None
+    ) -> None:
         self.host: str | None = None
         self._desk = desk
+        self._driver = driver
         self._answering = 0
         self._composer = composer
         self._peer = peer
@@ -108,6 +115,8 @@ class _Conversation:
             self._composer.channel.answered(self.host, message)
         elif kind == "metadata":
             self._metadata(message)
+        elif kind == "driver":
+            self._spawn("driver_reply", self._driver, message)
         elif kind != "pong":
             raise SnapshotError(f"unknown message {kind!r}")
 
@@ -124,14 +133,18 @@ class _Conversation:
 
     def _metadata(self, question: Mapping[str, Any]) -> None:
         """Have a question of an instance answered while the conversation goes on."""
-        if self._desk is None or self._answering >= _MOST_ANSWERING:
-            busy = {"type": "metadata_reply", "id": question.get("id"), "facts": None, "error": "too busy"}
-            self._send(busy)
+        self._spawn("metadata_reply", self._desk, question, facts=None)
+
+    def _spawn(
+        self, kind: str, desk: MetadataDesk | DriverDesk | None, question: Mapping[str, Any], **empty: None
+    ) -> None:
+        if desk is None or self._answering >= _MOST_ANSWERING:
+            self._send({"type": kind, "id": question.get("id"), **empty, "error": "too busy"})
             return
         self._answering += 1
-        eventlet.spawn(self._answer, self._desk, str(self.host), question)
+        eventlet.spawn(self._answer, desk, str(self.host), question)
 
-    def _answer(self, desk: MetadataDesk, host: str, question: Mapping[str, Any]) -> None:
+    def _answer(self, desk: MetadataDesk | DriverDesk, host: str, question: Mapping[str, Any]) -> None:
         try:
             self._send(desk.answer(host, question))
         except (OSError, FrameError) as error:

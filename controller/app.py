@@ -27,6 +27,7 @@ from controller.facts import Facts
 from controller.feed_follower import FeedFollower
 from controller.metadata import MetadataDesk
 from controller.openflow import OpenFlowSession
+from controller.opennebula import DriverDesk
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
 from econe_api.config import load
@@ -60,7 +61,8 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._facts = Facts(config_file)
         desk = MetadataDesk(lambda: self._composer.index, self._facts)
-        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk)
+        driver = DriverDesk(self._composer, config.compute.socket, self._feed.poke)
+        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, driver)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []

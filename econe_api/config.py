@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from econe_api.config_opennebula import DriverConfig, read_driver
 from econe_api.config_sections import (
     ApiConfig,
     ComputeConfig,
@@ -81,6 +82,7 @@ class Config:
     ipv6: bool = False
     fabric: str = "vlan"
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    opennebula_driver: DriverConfig = field(default_factory=DriverConfig)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -181,6 +183,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         ipv6=top.boolean("ipv6", default=False),
         fabric=_fabric(top),
         metadata=read_metadata(top.table("metadata")),
+        opennebula_driver=read_driver(top.table("opennebula_driver")),
     )
     top.finish()
     return config

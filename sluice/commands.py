@@ -14,6 +14,7 @@ from sluice.config_command import config
 from sluice.instance_commands import instance
 from sluice.key_commands import key
 from sluice.log_command import log
+from sluice.opennebula_commands import opennebula
 from sluice.pool_commands import pool
 from sluice.status_command import status
 from sluice.trace_command import trace
@@ -44,5 +45,5 @@ def cli(context: click.Context, config_file: Path | None) -> None:
         context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace, log, whohad, usage, config):
+for command in (account, key, quota, pool, instance, status, audit, trace, log, whohad, usage, opennebula, config):
     cli.add_command(command)

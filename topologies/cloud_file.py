@@ -61,7 +61,13 @@ def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
         *_fabric(lab, host),
         *("--datapath-type", "netdev"),
         *("--dpid", f"{number:x}"),
+        *("--driver-socket", str(driver_socket(lab, host))),
     )
+
+
+def driver_socket(lab: Lab, host: str) -> Path:
+    """Return where the agent of ``host`` listens to OpenNebula's network driver."""
+    return lab.hypervisor(host).rundir / "vnm.sock"
 
 
 def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
@@ -86,6 +92,9 @@ revoked_connections = {_text(revoked_connections)}
 
 [compute]
 backend = "namespace"
+
+[opennebula_driver]
+account = "demo"
 """
 
 

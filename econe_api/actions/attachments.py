@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from econe_api.actions import (
+    foreign,
     identifiers,
     instance_rows,
     interface_limits,
@@ -34,6 +35,7 @@ def attach(call: Call, txn: Transaction) -> dict[str, Any]:
     require(params, *sorted(_ATTACH))
     refuse_unsupported(params, _ATTACH, {"NetworkCardIndex": (0,)})
     instance = instance_rows.named(txn, [params["InstanceId"]])[0].row
+    foreign.refuse(txn, [instance.id])
     view = interface_rows.named(txn, [params["NetworkInterfaceId"]])[0]
     index = params["DeviceIndex"]
     if view.row.instance is not None:
@@ -90,6 +92,7 @@ def detach(call: Call, txn: Transaction) -> dict[str, Any]:
     if not found:
         raise Ec2Error("InvalidAttachmentID.NotFound", f"The attachment ID '{attachment}' does not exist")
     row = found[0].row
+    foreign.refuse(txn, [row.instance])
     if row.device_index == 0:
         raise Ec2Error(
             "OperationNotPermitted",

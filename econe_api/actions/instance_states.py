@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from econe_api.actions import instance_rows
+from econe_api.actions import foreign, instance_rows
 from econe_api.actions.instance_rows import ENDED, InstanceView
 from econe_api.actions.parameters import given, refuse_unsupported
 from econe_api.call import Call
@@ -89,7 +89,9 @@ def terminate(call: Call, txn: Transaction) -> dict[str, Any]:
 def _named(call: Call, txn: Transaction) -> list[InstanceView]:
     if not given(call.params, "InstanceIds"):
         raise Ec2Error("InvalidParameterCombination", "No instances specified")
-    return instance_rows.named(txn, call.params["InstanceIds"])
+    views = instance_rows.named(txn, call.params["InstanceIds"])
+    foreign.refuse(txn, [view.row.id for view in views])
+    return views
 
 
 def _update(txn: Transaction, views: list[InstanceView], **values: Any) -> None:

@@ -21,6 +21,7 @@ from econe_api.actions.parameters import require
 from econe_api.call import Call
 from econe_api.store.schema import instances
 from econe_api.store.transaction import Transaction
+from econe_api.store.vnm_tables import IMAGE
 
 #: The worker's last look can be older than an instance that has just been launched.
 _NEW = timedelta(seconds=15)
@@ -81,9 +82,9 @@ def describe(call: Call, txn: Transaction) -> dict[str, Any]:
 
 
 def _healths(txn: Transaction, rows: list[Row[Any]]) -> list[_Health]:
-    running = [row.id for row in rows if row.state == "running"]
+    running = [row.id for row in rows if row.state == "running" and row.image != IMAGE]  # the worker sees those
     seen = inquiries.observed(txn.config, running) if running else None
-    hosts = inquiries.reached(txn.config) if running else None
+    hosts = inquiries.reached(txn.config) if any(row.state == "running" for row in rows) else None
     ids = zones.ids(txn.config)
     return [_Health(row, ids.get(row.zone, ""), _system(row, hosts), _instance(row, seen, txn.now)) for row in rows]
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -24,6 +24,7 @@ from econe_api.store.attachments import (
 )
 from econe_api.store.schema import instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
+from econe_api.store.vnm_tables import opennebula_nics
 
 PENDING, RUNNING, SHUTTING_DOWN, TERMINATED = "pending", "running", "shutting-down", "terminated"
 STOPPING, STOPPED = "stopping", "stopped"
@@ -60,8 +61,8 @@ def worker_call() -> Call:
 
 
 def load(connection: Connection) -> list[InstanceRow]:
-    """Return every instance that is not terminated, in order of id."""
-    living = instances.c.state != TERMINATED
+    """Return every instance that is not terminated and that a backend of ours runs, in order of id."""
+    living = (instances.c.state != TERMINATED) & _ours()
     linked = (
         select(interfaces, subnets.c.cidr, subnets.c.ipv6_cidr)
         .join(subnets, subnets.c.id == interfaces.c.subnet)
@@ -81,6 +82,11 @@ def load(connection: Connection) -> list[InstanceRow]:
         links[row.instance].append((row.attachment_state or ATTACHED, link))
     rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
     return [_instance(row, links[row.id]) for row in rows]
+
+
+def _ours() -> ColumnElement[bool]:
+    """Not one of the machines that OpenNebula runs by itself: they begin and end there."""
+    return instances.c.id.not_in(select(opennebula_nics.c.instance))
 
 
 def _instance(row: Row[Any], links: Collection[tuple[str, InterfaceSpec]]) -> InstanceRow:
@@ -131,7 +137,7 @@ def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
 def settled(connection: Connection, ids: Collection[str]) -> bool:
     """Return whether nothing is left to do for the instances ``ids``, and for the interfaces that come and go."""
     rebooting = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
-    open_ = instances.c.state.in_(UNSETTLED) | rebooting
+    open_ = (instances.c.state.in_(UNSETTLED) | rebooting) & _ours()
     if connection.scalar(select(instances.c.id).where(instances.c.id.in_(ids), open_).limit(1)) is not None:
         return False
     return not _has_moving_interfaces(connection, ids)

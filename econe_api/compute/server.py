@@ -13,6 +13,7 @@ from typing import IO, Any
 from channel.frames import FrameError, FrameReader, pack
 from econe_api.compute.worker import Worker
 from econe_api.store.errors import StoreError
+from econe_api.vnm import desk
 
 _CHUNK = 64 * 1024
 _LONGEST_REQUEST = 1024 * 1024
@@ -102,6 +103,8 @@ def answer(worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
             console = worker.console(name)
             said = {"output": None, "time": None} if console is None else asdict(console)
             return {"ok": True, **said}
+        case {"op": "opennebula", "host": str(host), "question": dict(question)}:
+            return desk.answer(worker.store, host, question)
         case {"op": "status"}:
             return {"ok": True, **worker.status()}
     return _refusal("not a request that the compute worker knows")

@@ -65,6 +65,11 @@ class Worker:
         self._trouble: list[str] = []
         self._observed: Mapping[str, ObservedInstance] | None = None
 
+    @property
+    def store(self) -> Store:
+        """The store that the worker follows."""
+        return self._store
+
     def run(self) -> None:
         """Work until :meth:`stop`; returns when the tasks under way are done."""
         while not self._stopping.is_set():

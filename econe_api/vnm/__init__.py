@@ -1,0 +1,1 @@
+"""Virtual machines that OpenNebula runs by itself, with its own security groups, taken over into the store."""
