@@ -32,6 +32,7 @@ from econe_api.config_sections import (
     read_metadata,
 )
 from econe_api.config_table import ConfigError, Table
+from econe_api.opennebula.settings import OpenNebulaConfig, read_opennebula
 
 __all__ = [
     "ApiConfig",
@@ -81,6 +82,7 @@ class Config:
     ipv6: bool = False
     fabric: str = "vlan"
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    opennebula: OpenNebulaConfig = field(default_factory=OpenNebulaConfig)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -181,6 +183,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         ipv6=top.boolean("ipv6", default=False),
         fabric=_fabric(top),
         metadata=read_metadata(top.table("metadata")),
+        opennebula=read_opennebula(top.table("opennebula")),
     )
     top.finish()
     return config

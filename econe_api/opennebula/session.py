@@ -14,10 +14,13 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
+
+from econe_api.config_table import ConfigError
 
 _LIFETIME = 1800
 _BLOCK_BITS = 128
@@ -69,3 +72,16 @@ class ServerCipher:
         """Return a session of the user ``name`` that lasts half an hour."""
         expiry = int(self.clock()) + _LIFETIME
         return f"{self.service}:{name}:{token(self.service, digest(self.secret), name, expiry)}"
+
+
+def service_account(file: Path, administrator: str) -> ServerCipher:
+    """Return the sessions of the account whose ``name:secret`` is in ``file``; ConfigError when it is not there."""
+    key = "opennebula.secret_file"
+    try:
+        name, colon, secret = file.read_text(encoding="utf-8").strip().partition(":")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "is no text"
+        raise ConfigError(f"{key}: {file}: {why}; write the service account's name:secret there", key) from error
+    if not (name and colon and secret) or "\n" in secret:
+        raise ConfigError(f"{key}: {file} has no name:secret on one line; write the service account's there", key)
+    return ServerCipher(name, secret, administrator)

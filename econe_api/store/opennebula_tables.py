@@ -1,0 +1,30 @@
+"""The tables of instances that OpenNebula runs.
+
+No foreign keys: a row that names what has gone means nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table
+
+from econe_api.store.schema import metadata
+
+#: Which VM an instance is: its id and, since ids begin anew with each oned, when it was made (``STIME``).  ``started``:
+#: it has run, so that what is on its disks is somebody's.  A row goes when the VM is known to be gone.
+opennebula_vms = Table(
+    "opennebula_vms",
+    metadata,
+    Column("instance", String(32), primary_key=True),
+    Column("vm", Integer, nullable=False, unique=True),
+    Column("born", BigInteger, nullable=False),
+    Column("started", Boolean, nullable=False, default=False),
+)
+
+#: Accounts that follow a user of OpenNebula's, by its id there; ``name`` is what the user was called last.
+opennebula_users = Table(
+    "opennebula_users",
+    metadata,
+    Column("account", String(12), primary_key=True),
+    Column("user", Integer, nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+)
