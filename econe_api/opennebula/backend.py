@@ -24,7 +24,7 @@ from econe_api.compute.backend import (
     UnderWayError,
 )
 from econe_api.config import Config, ConfigError
-from econe_api.opennebula import actions, bus, states
+from econe_api.opennebula import accounts, actions, bus, states
 from econe_api.opennebula.actions import Oned
 from econe_api.opennebula.bindings import Binding, Bindings
 from econe_api.opennebula.documents import Vm
@@ -46,6 +46,7 @@ _CONDITIONS = {
     Phase.ENDED: Condition.ENDED,
     Phase.FAILED: Condition.BROKEN,
 }
+_USERS_INTERVAL = 60.0
 _LATER = frozenset({Code.AUTHENTICATION, Code.LOCKED, Code.REPLICATION})
 """Refusals that are not about the request: a wrong secret or clock, a lock, an oned that has no leader."""
 
@@ -64,6 +65,10 @@ class OpenNebulaBackend:
             raise ConfigError(f"opennebula.endpoint: {error}") from error
         sessions = service_account(settings.secret_file, settings.administrator)
         self._config = config
+        self._store = store
+        self._client = client
+        self._sessions = sessions
+        self._users_due = float("-inf")
         self._settings = settings
         self._network = settings.network
         self._clock = clock
@@ -89,12 +94,21 @@ class OpenNebulaBackend:
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return the instances that have a VM, as it was last seen: at most ``resync`` seconds ago."""
+        self._follow_users()
         bound = self._bindings.all()
         found = self._inventory.look(bound)
         for instance, vm in found.items():
             if vm is not None and vm.phase is Phase.RUNNING and not bound[instance].started:
                 self._bindings.note_started(instance)
         return {instance: self._observed(instance, vm) for instance, vm in found.items()}
+
+    def _follow_users(self) -> None:
+        if self._settings.follow_users and time.monotonic() >= self._users_due:
+            try:
+                accounts.follow(self._store, self._client, self._sessions)
+            except OneError as error:
+                raise BackendDownError(str(error)) from error
+            self._users_due = time.monotonic() + _USERS_INTERVAL
 
     def _observed(self, instance: str, vm: Vm | None) -> ObservedInstance:
         if vm is None:

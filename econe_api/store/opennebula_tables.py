@@ -20,11 +20,11 @@ opennebula_vms = Table(
     Column("started", Boolean, nullable=False, default=False),
 )
 
-#: Accounts that follow a user of OpenNebula's, by its id there; ``name`` is what the user was called last.
+#: Accounts that follow a user of OpenNebula's, by its id there; ``enabled`` is what the user was last.
 opennebula_users = Table(
     "opennebula_users",
     metadata,
     Column("account", String(12), primary_key=True),
     Column("user", Integer, nullable=False, unique=True),
-    Column("name", String(255), nullable=False),
+    Column("enabled", Boolean, nullable=False),
 )

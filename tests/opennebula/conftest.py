@@ -149,6 +149,7 @@ class Cloud:
     account: NewAccount
     config: Config
     workers: list[tuple[Worker, threading.Thread]] = field(default_factory=list)
+    follow: Callable[[], Any] = lambda: None
 
     def start(self) -> Worker:
         worker = Worker(self.store, OpenNebulaBackend(self.config, self.store), 0.05)
