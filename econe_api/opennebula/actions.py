@@ -52,7 +52,7 @@ class Oned:
 
         Whoever can make VMs can have them say so: without an owner this is for ending what is left over only.
         """
-        for vm in self._inventory.pool():
+        for vm in self._inventory.pool(owner):
             if vm.instance == instance and owner in (None, vm.owner):
                 return vm
         return None

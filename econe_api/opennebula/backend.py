@@ -31,6 +31,7 @@ from econe_api.opennebula.documents import Vm
 from econe_api.opennebula.errors import state_reason
 from econe_api.opennebula.inventory import Inventory
 from econe_api.opennebula.launching import macs, nic_template, vm_template
+from econe_api.opennebula.reservations import Reservations
 from econe_api.opennebula.rpc import Client, Code, OneError, RefusedError
 from econe_api.opennebula.session import service_account
 from econe_api.opennebula.states import Phase
@@ -69,6 +70,8 @@ class OpenNebulaBackend:
         self._client = client
         self._sessions = sessions
         self._users_due = float("-inf")
+        parent = settings.address_network
+        self._reservations = None if parent is None else Reservations(store, client, sessions, parent, settings.resync)
         self._settings = settings
         self._network = settings.network
         self._clock = clock
@@ -94,7 +97,7 @@ class OpenNebulaBackend:
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return the instances that have a VM, as it was last seen: at most ``resync`` seconds ago."""
-        self._follow_users()
+        self._do(self._keep_up)
         bound = self._bindings.all()
         found = self._inventory.look(bound)
         for instance, vm in found.items():
@@ -102,12 +105,12 @@ class OpenNebulaBackend:
                 self._bindings.note_started(instance)
         return {instance: self._observed(instance, vm) for instance, vm in found.items()}
 
-    def _follow_users(self) -> None:
+    def _keep_up(self) -> None:
+        """Do what is due besides VMs: accounts as users are, reservations given back."""
+        if self._reservations is not None:
+            self._reservations.settle()
         if self._settings.follow_users and time.monotonic() >= self._users_due:
-            try:
-                accounts.follow(self._store, self._client, self._sessions)
-            except OneError as error:
-                raise BackendDownError(str(error)) from error
+            accounts.follow(self._store, self._client, self._sessions)
             self._users_due = time.monotonic() + _USERS_INTERVAL
 
     def _observed(self, instance: str, vm: Vm | None) -> ObservedInstance:

@@ -19,7 +19,7 @@ from econe_api.opennebula.rpc import Client, Code, NoAnswerError, OneError, Refu
 from econe_api.opennebula.session import Sessions
 
 _LOG = logging.getLogger(__name__)
-_EVERYBODYS = -2
+_EVERYBODYS, _MINE = -2, -3
 _NOT_DONE = -1
 _ANY_STATE = -2
 _MOST_PAGES = 10_000
@@ -123,14 +123,15 @@ class Inventory:
         later = self._client.document(session, "one.vmpool.info", _EVERYBODYS, newest + 1, -1, _ANY_STATE, "")
         return len(later) > 0
 
-    def pool(self) -> list[Vm]:
-        """Read all VMs that are not DONE, page by page; raises OneError."""
+    def pool(self, owner: str | None = None) -> list[Vm]:
+        """Read all VMs (of the user ``owner``) that are not DONE, page by page; raises OneError."""
         found: dict[int, Vm] = {}
         for page in range(_MOST_PAGES):
-            session = self._sessions.administrator()
+            session = self._sessions.administrator() if owner is None else self._sessions.user(owner)
+            whose = _EVERYBODYS if owner is None else _MINE
             window = (page * self._page, -self._page)
             method = "one.vmpool.infoextended"
-            vms = documents.vms(self._client.document(session, method, _EVERYBODYS, *window, _NOT_DONE, ""))
+            vms = documents.vms(self._client.document(session, method, whose, *window, _NOT_DONE, ""))
             found.update({vm.id: vm for vm in vms})
             if len(vms) < self._page:
                 break

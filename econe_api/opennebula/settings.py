@@ -25,7 +25,8 @@ class OpenNebulaConfig:
     Instances are made from the template ``template``, or from the one that ``templates`` has for their image (None:
     no others), with their interfaces on the virtual network ``network``.  One that has not begun to run
     ``launch_timeout`` seconds after it was made is given up.  ``follow_users`` keeps
-    an account for each user of oned's.
+    an account for each user of oned's.  With ``address_network`` elastic IPs are reserved from that virtual
+    network, by the user that allocates them.
     """
 
     endpoint: str = "http://127.0.0.1:2633/RPC2"
@@ -41,6 +42,7 @@ class OpenNebulaConfig:
     placement: str = "sluice"
     launch_timeout: float = 600.0
     follow_users: bool = False
+    address_network: int | None = None
 
 
 def read_opennebula(table: Table) -> OpenNebulaConfig:
@@ -59,6 +61,7 @@ def read_opennebula(table: Table) -> OpenNebulaConfig:
         placement=table.text("placement", PLACEMENTS[0]),
         launch_timeout=table.seconds("launch_timeout", 600.0),
         follow_users=table.boolean("follow_users", default=False),
+        address_network=_optional_id(table, "address_network"),
     )
     if not config.endpoint.startswith(("http://", "https://")):
         raise table.error("endpoint", f"{config.endpoint!r} is no URL", "write one such as http://127.0.0.1:2633/RPC2")

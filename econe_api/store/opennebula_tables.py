@@ -28,3 +28,12 @@ opennebula_users = Table(
     Column("user", Integer, nullable=False, unique=True),
     Column("enabled", Boolean, nullable=False),
 )
+
+#: Elastic IPs that were reserved from a virtual network: the reservation's own network, and the allocation it is for.
+opennebula_reservations = Table(
+    "opennebula_reservations",
+    metadata,
+    Column("public_ip", String(15), primary_key=True),
+    Column("network", Integer, nullable=False, unique=True),
+    Column("allocation", String(32), nullable=False),
+)

@@ -172,6 +172,44 @@ class Oned:
         ]
         self.set_state(vm, 3, 25, (3, 3))
 
+    def reserve(self, caller: User, number: int, text: str) -> int:
+        """Take one address of a network into a network of the caller's own."""
+        parent = self.networks.get(number)
+        if parent is None or parent.first is None:
+            raise RefusalError(NO_EXISTS, f"Error getting virtual network [{number}].", number)
+        asked = _parsed(text)
+        if any(each.name == asked.get("NAME") and each.owner is caller for each in self.networks.values()):
+            raise RefusalError(INTERNAL, f"NAME is already taken by NET {number}.")
+        limit = caller.quotas.get(("LEASES", number))
+        used = sum(1 for each in self.networks.values() if each.parent == number and each.owner is caller)
+        if limit is not None and used >= limit:
+            words = f"user [{caller.id}] limit of {limit} reached for LEASES quota in NETWORK with ID: {number}."
+            raise RefusalError(AUTHORIZATION, f"User [{caller.id}] : {words}")
+        free = [each for each in range(parent.size) if each not in parent.leases]
+        if asked.get("IP"):
+            wanted = int(IPv4Address(asked.get("IP"))) - int(IPv4Address(parent.first))
+            free = [wanted] if wanted in free and asked.get("AR_ID") == "0" else []
+        if not free:
+            words = "Not enough free addresses in address range 0, or it does not exist"
+            raise RefusalError(ACTION, words if asked.get("IP") else "Not enough free addresses in a single range")
+        made = Network(max(self.networks) + 1, asked.get("NAME"), caller, parent.mac, 1)
+        made.first, made.parent = str(IPv4Address(parent.first) + free[0]), number
+        parent.leases[free[0]] = -1 - made.id
+        self.networks[made.id] = made
+        return made.id
+
+    def delete_network(self, caller: User, number: int) -> None:
+        """Delete a network; a reservation's addresses are its parent's again."""
+        gone = self.networks.get(number)
+        if gone is None:
+            raise RefusalError(NO_EXISTS, f"Error getting virtual network [{number}].", number)
+        if caller.group != 0 and gone.owner is not caller:
+            raise RefusalError(AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform MANAGE NET [{number}].")
+        del self.networks[number]
+        if gone.parent is not None:
+            parent = self.networks[gone.parent]
+            parent.leases = {offset: owner for offset, owner in parent.leases.items() if owner != -1 - number}
+
     def _check_quota(self, caller: User) -> None:
         limit = caller.quotas.get(("VMS", -1))
         used = sum(1 for vm in self.vms.values() if vm.owner is caller and vm.state != 6)

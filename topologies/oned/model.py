@@ -59,7 +59,8 @@ class Network:
     mac: str
     size: int
     first: str | None = None
-    leases: dict[int, int] = field(default_factory=dict)  # offset -> VM
+    parent: int | None = None
+    leases: dict[int, int] = field(default_factory=dict)  # offset -> VM; of a reservation: minus one, minus its network
 
     def xml(self) -> str:
         """The VNET document."""
@@ -68,7 +69,8 @@ class Network:
         size = f"<SIZE><![CDATA[{self.size}]]></SIZE><TYPE><![CDATA[{kind}]]></TYPE>"
         pool = f"<AR><AR_ID><![CDATA[0]]></AR_ID>{start}<MAC><![CDATA[{self.mac}]]></MAC>{size}</AR>"
         owner = f"{tag('UID', self.owner.id)}{tag('GID', self.owner.group)}{tag('UNAME', self.owner.name)}"
-        head = f"{tag('ID', self.id)}{owner}{tag('NAME', self.name)}<PARENT_NETWORK_ID/>"
+        head = f"{tag('ID', self.id)}{owner}{tag('NAME', self.name)}"
+        head += "<PARENT_NETWORK_ID/>" if self.parent is None else tag("PARENT_NETWORK_ID", self.parent)
         return f"<VNET>{head}<TEMPLATE></TEMPLATE><AR_POOL>{pool}</AR_POOL></VNET>"
 
 

@@ -158,6 +158,10 @@ class Server:
             raise RefusalError(NO_EXISTS, f"Error getting virtual network [{number}].", number)
         return self.oned.networks[number].xml()
 
+    def networks(self) -> str:
+        """The VNET_POOL."""
+        return f"<VNET_POOL>{''.join(each.xml() for each in self.oned.networks.values())}</VNET_POOL>"
+
     def template(self, number: int) -> str:
         """A VMTEMPLATE document."""
         if number not in self.oned.templates:
@@ -176,6 +180,9 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "one.userpool.info": lambda s, c: s.users(),
     "one.hostpool.info": lambda s, c: s.hosts(),
     "one.vn.info": lambda s, c, number, decrypt=False: s.network(number),
+    "one.vn.reserve": lambda s, c, number, text: s.oned.reserve(c, number, text),
+    "one.vn.delete": lambda s, c, number: _id(number, s.oned.delete_network(c, number)),
+    "one.vnpool.info": lambda s, c, whose, start, end: s.networks(),
     "one.template.info": lambda s, c, number, extended=False, decrypt=False: s.template(number),
     "one.template.instantiate": lambda s, c, number, name, hold, text, persistent=False: s.oned.instantiate(
         c, number, name, hold, text
