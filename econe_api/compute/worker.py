@@ -68,6 +68,7 @@ class Worker:
         self._changed = threading.Condition()  # guards all below; told of every finished task
         self._finished = 0
         self._busy: set[str] = set()
+        self._done_meanwhile: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._trouble: list[str] = []
         self._observed: Mapping[str, ObservedInstance] | None = None
@@ -134,6 +135,8 @@ class Worker:
         return self._store.read(rows.worker_call())
 
     def _look(self) -> None:
+        with self._changed:
+            self._done_meanwhile.clear()
         down = None
         try:
             found, trouble, observed = self._find_tasks()
@@ -154,7 +157,9 @@ class Worker:
             self._trouble = [] if trouble is None else [trouble]
             self._failures = {name: kept for name, kept in self._failures.items() if trouble or _is_for(name, found)}
             now = time.monotonic()
-            due = [task for task in found if task.instance_id not in self._busy and self._is_due(task, now)]
+            # What was seen of an instance whose task has ended since may be older than what that task did.
+            passed_by = self._busy | self._done_meanwhile
+            due = [task for task in found if task.instance_id not in passed_by and self._is_due(task, now)]
             self._busy.update(task.instance_id for task in due)
         for task in due:
             self._pool(task.host).submit(self._carry_out, task)
@@ -199,6 +204,7 @@ class Worker:
             text = f"{type(error).__name__}: {error}"
         with self._changed:
             self._busy.discard(task.instance_id)
+            self._done_meanwhile.add(task.instance_id)
             before = self._failures.pop(task.instance_id, None)
             if text is not None:
                 times = 1 if not text or before is None or before.kind is not task.kind else before.times + 1

@@ -326,3 +326,29 @@ def test_interfaces_come_and_go(cloud: Any, until: Until) -> None:
     cloud.call("DetachNetworkInterface", AttachmentId=shown()["Attachment"]["AttachmentId"])
     until(lambda: shown()["Status"] == "available")
     assert len(vm.nics) == 1
+
+
+class _Slow:
+    """A backend whose answer to what there is takes a while to arrive."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def list(self) -> Any:
+        found = self.real.list()
+        time.sleep(0.2)
+        return found
+
+
+def test_what_was_seen_before_a_launch_failed_does_not_launch_it_again(make_cloud: Any, until: Until) -> None:
+    cloud = make_cloud()
+    cloud.oned.fail_boots = True
+    worker = cloud.start()
+    worker._backend = _Slow(worker._backend)
+    (instance,) = cloud.run()
+    cloud.await_state("terminated", instance)
+    time.sleep(0.5)
+    assert len(cloud.oned.vms) == 1
