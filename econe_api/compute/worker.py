@@ -110,10 +110,11 @@ class Worker:
                     self._changed.wait(min(left, self._interval))
 
     def status(self) -> dict[str, Any]:
-        """Return ``{"busy": [instance ids], "problems": [text], "down": text or None}``: why no backend is there."""
+        """Return ``{"busy": [instance ids], "problems": [text]}``, with ``"down": text`` while no backend is there."""
         with self._changed:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items()) if failure.text]
-            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed], "down": self._down}
+            down = {} if self._down is None else {"down": self._down}
+            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed], **down}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""

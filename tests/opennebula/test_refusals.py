@@ -34,7 +34,7 @@ def served(make_cloud: Any) -> Iterator[Any]:
 
 def _until_down(cloud: Any) -> None:
     deadline = time.monotonic() + 30
-    while request(cloud.config.compute.socket, {"op": "status"}, 5.0)["down"] is None:
+    while request(cloud.config.compute.socket, {"op": "status"}, 5.0).get("down") is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
