@@ -8,6 +8,7 @@ its user template, and the packets of its first second find their filters in pla
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -35,8 +36,10 @@ from econe_api.opennebula.reservations import Reservations
 from econe_api.opennebula.rpc import Client, Code, OneError, RefusedError
 from econe_api.opennebula.session import service_account
 from econe_api.opennebula.states import Phase
+from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 
+_LOG = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 _CONDITIONS = {
     Phase.PENDING: Condition.UNDER_WAY,
@@ -106,12 +109,18 @@ class OpenNebulaBackend:
         return {instance: self._observed(instance, vm) for instance, vm in found.items()}
 
     def _keep_up(self) -> None:
-        """Do what is due besides VMs: accounts as users are, reservations given back."""
-        if self._reservations is not None:
-            self._reservations.settle()
-        if self._settings.follow_users and time.monotonic() >= self._users_due:
-            accounts.follow(self._store, self._client, self._sessions)
-            self._users_due = time.monotonic() + _USERS_INTERVAL
+        """Do what is due besides VMs: accounts as users are, reservations given back.
+
+        What is refused there keeps no instance waiting.
+        """
+        try:
+            if self._reservations is not None:
+                self._reservations.settle()
+            if self._settings.follow_users and time.monotonic() >= self._users_due:
+                self._users_due = time.monotonic() + _USERS_INTERVAL
+                accounts.follow(self._store, self._client, self._sessions)
+        except (RefusedError, StoreError) as error:
+            _LOG.warning("%s", error)
 
     def _observed(self, instance: str, vm: Vm | None) -> ObservedInstance:
         if vm is None:

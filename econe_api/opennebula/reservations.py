@@ -51,7 +51,8 @@ class Reservations:
     def settle(self) -> None:
         """Give back what was released since, and now and then what nobody has kept."""
         for public_ip, network in self._released().items():
-            self._give_back(network)
+            if not self._give_back(network):
+                continue
             with self._store.write(rows.worker_call()) as txn:
                 gone = delete(opennebula_reservations).filter_by(public_ip=public_ip, network=network)
                 txn.connection.execute(gone)
@@ -80,12 +81,15 @@ class Reservations:
         for network, since in list(self._strays.items()):
             if now - since > _GRACE:
                 _LOG.warning("reservation %d was never used: given back", network)
-                self._give_back(network)
-                del self._strays[network]
+                if self._give_back(network):
+                    del self._strays[network]
 
-    def _give_back(self, network: int) -> None:
+    def _give_back(self, network: int) -> bool:
+        """Delete a reservation; returns whether it is gone.  oned keeps one whose address a VM uses."""
         try:
             self._client.call(self._sessions.administrator(), "one.vn.delete", network)
         except RefusedError as error:
             if error.code != Code.NO_EXISTS:
-                raise
+                _LOG.warning("reservation %d cannot be given back yet: %s", network, error)
+                return False
+        return True

@@ -70,6 +70,20 @@ def test_an_address_is_reserved_by_the_user_and_given_back(pool: Native) -> None
     assert list(pool.parent.leases) == [2]
 
 
+def test_a_reservation_that_a_vm_uses_keeps_nobody_waiting(pool: Native) -> None:
+    """Somebody has put a NIC of a VM onto the reservation, so that oned does not delete it."""
+    stuck, other = pool.allocate(), pool.allocate()
+    network = min(number for number, each in pool.cloud.oned.networks.items() if each.parent == _PARENT)
+    pool.cloud.oned.networks[network].leases[0] = 5
+    pool.cloud.start()
+    for made in (stuck, other):
+        pool.cloud.call("ReleaseAddress", AllocationId=made["AllocationId"])
+    _until(lambda: pool.reserved == 1)
+    pool.cloud.running()
+    pool.cloud.oned.networks[network].leases.clear()
+    _until(lambda: pool.reserved == 0)
+
+
 def test_the_users_quota_is_ec2s(pool: Native) -> None:
     pool.cloud.oned.user("alice").quotas[("LEASES", _PARENT)] = 1
     pool.allocate()

@@ -205,6 +205,9 @@ class Oned:
             raise RefusalError(NO_EXISTS, f"Error getting virtual network [{number}].", number)
         if caller.group != 0 and gone.owner is not caller:
             raise RefusalError(AUTHORIZATION, f"User [{caller.id}] : Not authorized to perform MANAGE NET [{number}].")
+        if gone.leases:
+            words = "Cannot delete virtual network. Can not remove a virtual network with leases in use"
+            raise RefusalError(ACTION, words)
         del self.networks[number]
         if gone.parent is not None:
             parent = self.networks[gone.parent]
