@@ -130,7 +130,7 @@ def _switched(store: Store, number: int, known: _Known, enabled: bool) -> list[s
 
 def _is_absent(client: Client, sessions: Sessions, number: int) -> bool:
     try:
-        client.document(sessions.administrator(), "one.user.info", number, False)
+        client.document(sessions.administrator(), "one.user.info", number)
     except RefusedError as error:
         if error.code == Code.NO_EXISTS:
             return True

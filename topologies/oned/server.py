@@ -29,13 +29,15 @@ class Server:
 
     ``trouble``: "" none; "down": connections end without an answer; "slow": answers come too late; "garbage": what
     comes is none; "empty": pools are; "cut": pools have the first entry alone; "lost": there are no VMs, as if the
-    database were another.  ``calls`` are the methods and callers so far.
+    database were another.  ``calls`` are the methods and callers so far, ``shapes`` the methods and
+    the types of their parameters.
     """
 
     def __init__(self, oned: Oned, port: int = 0) -> None:
         self.oned = oned
         self.trouble = ""
         self.calls: list[tuple[str, str]] = []
+        self.shapes: set[tuple[str, tuple[type, ...]]] = set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -89,6 +91,7 @@ class Server:
             try:
                 caller = self._caller(str(parameters[0]))
                 self.calls.append((str(method), caller.name))
+                self.shapes.add((str(method), tuple(type(each) for each in parameters)))
                 reply: list[Any] = [True, handler(self, caller, *parameters[1:]), 0]
             except RefusalError as error:
                 reply = [False, f"[{method}] {error.text}", error.code, error.object_id, -1]
