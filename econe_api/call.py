@@ -78,6 +78,7 @@ class Action:
 
     ``mutates`` chooses a write transaction (serialised, audited, gets a revision when something changed).
     ``settles`` names the instances in the answer whose state the API waits for, bounded, before it answers.
+    ``starts``: it has instances started, and is refused while what runs them does not answer.
     ``answer`` is for the documentation.
     ``prepare`` does what takes long and needs no store, before the transaction, which keeps all other writers waiting.
     """
@@ -87,6 +88,7 @@ class Action:
     settles: Callable[[Mapping[str, Any]], list[str]] | None = field(default=None)
     answer: Answer = Answer.WORKS
     prepare: Callable[[Call], Any] | None = None
+    starts: bool = False
 
     def prepared(self, call: Call) -> Call:
         """Return the call as the handler takes it.  Raises what ``prepare`` raises: Ec2Error."""

@@ -33,6 +33,7 @@ from econe_api.config_sections import (
     read_metadata,
 )
 from econe_api.config_table import ConfigError, Table
+from econe_api.opennebula.settings import OpenNebulaConfig, read_opennebula
 
 __all__ = [
     "ApiConfig",
@@ -83,6 +84,7 @@ class Config:
     fabric: str = "vlan"
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     opennebula_driver: DriverConfig = field(default_factory=DriverConfig)
+    opennebula: OpenNebulaConfig = field(default_factory=OpenNebulaConfig)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -184,6 +186,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         fabric=_fabric(top),
         metadata=read_metadata(top.table("metadata")),
         opennebula_driver=read_driver(top.table("opennebula_driver")),
+        opennebula=read_opennebula(top.table("opennebula")),
     )
     top.finish()
     return config

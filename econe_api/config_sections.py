@@ -14,6 +14,8 @@ REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
 TLS = ("off", "self-signed")
 """What the API may do about encryption without a certificate of the operator's."""
+LOCAL = "namespace"
+"""The compute backend that is no service of its own, and so is there whenever its worker is."""
 METADATA_TOKENS = ("optional", "required")
 """Whether an instance needs a session token to ask for its metadata."""
 _DOMAIN = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -175,9 +177,7 @@ def read_controller(table: Table, state: Path) -> ControllerConfig:
 
 def read_compute(table: Table, state: Path) -> ComputeConfig:
     """Read ``[compute]``; its socket is in ``state`` unless it says otherwise."""
-    compute = ComputeConfig(
-        backend=table.text("backend", "namespace"), socket=table.path("socket", state / "compute.sock")
-    )
+    compute = ComputeConfig(backend=table.text("backend", LOCAL), socket=table.path("socket", state / "compute.sock"))
     table.finish()
     return compute
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from channel.client import ChannelError, request
 from econe_api.config import Config
+from econe_api.config_sections import LOCAL
 
 _log = logging.getLogger(__name__)
 _GRACE = 0.5
@@ -24,8 +25,16 @@ class Notifier:
     def __init__(self, config: Config) -> None:
         self._controller = config.controller.socket
         self._compute = config.compute.socket
+        self._is_local = config.compute.backend == LOCAL
         self._acknowledge_timeout = config.acknowledge_timeout
         self._settle_timeout = config.settle_timeout
+
+    def can_start(self) -> bool:
+        """Tell whether instances can be started, for all that is known: only a worker that says no means no."""
+        if self._is_local:
+            return True
+        reply = _ask("compute worker", self._compute, {"op": "status"}, self._acknowledge_timeout)
+        return reply is None or reply.get("down") is None
 
     def installed(self, revision: int) -> bool:
         """Wait until every reachable host that ``revision`` concerns has it installed; tell whether it came in time."""

@@ -17,6 +17,7 @@ from econe_api import metering, tls
 from econe_api.actions import ACTIONS
 from econe_api.config import Config
 from econe_api.notify import Notifier
+from econe_api.opennebula.addresses import native
 from econe_api.protocol.model import BESIDE, service, service_beside
 from econe_api.store.store import Store
 from econe_api.tls import Identity
@@ -62,7 +63,7 @@ def load(config: Config) -> Application:
     """Return the API of ``config``, with a store of its own: connections must not cross a fork."""
     store = Store.open(config)
     metering.start(store, config, utc_now)
-    return Application(store, ACTIONS, config, Notifier(config), utc_now)
+    return Application(store, native(ACTIONS, config, store), config, Notifier(config), utc_now)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types

@@ -62,6 +62,9 @@ class NotifierLike(Protocol):
     def installed(self, revision: int) -> bool:
         """Wait, bounded, until ``revision`` is enforced."""
 
+    def can_start(self) -> bool:
+        """Tell whether what runs instances is there."""
+
     def settle(self, instances: list[str]) -> bool:
         """Wait, bounded, until ``instances`` have settled."""
 
@@ -149,7 +152,7 @@ class Application:
             refusal = error
         except StoreUnavailableError as error:
             _log.error("%s: %s", trace.request_id, error)
-            refusal = Ec2Error("Unavailable", "The service is unavailable. Please try again shortly.", 503)
+            refusal = _unavailable()
         except Exception:
             _log.exception("%s: %s failed", trace.request_id, trace.action or "request")
             refusal = Ec2Error("InternalError", f"An internal error has occurred (request {trace.request_id})", 500)
@@ -188,6 +191,8 @@ class Application:
 
         The answer is rendered before the commit, so that nothing that can fail comes after it.
         """
+        if action.starts and not self._notifier.can_start():
+            raise _unavailable()
         call = action.prepared(call)
         begin = self._store.write if action.mutates else self._store.read
         with begin(call) as transaction:
@@ -204,6 +209,10 @@ class Application:
         if awaited:
             self._notifier.settle(awaited)
         return document
+
+
+def _unavailable() -> Ec2Error:
+    return Ec2Error("Unavailable", "The service is unavailable. Please try again shortly.", 503)
 
 
 def _invocation(request: http.HttpRequest) -> str | None:

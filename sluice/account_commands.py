@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 
 from econe_api.config import Config
+from econe_api.opennebula import accounts as opennebula
+from econe_api.opennebula.rpc import Client, OneError
+from econe_api.opennebula.session import service_account
 from econe_api.store import accounts, keys, quotas
 from econe_api.store.errors import StoreError
 from sluice.key_commands import echo_pair, key_options, show_pair
@@ -41,6 +44,29 @@ def create_account(
         return
     click.echo(f"# account {made.account_id} ({name})")
     echo_pair(made.access_key_id, made.secret)
+
+
+@account.command("import-opennebula")
+@click.pass_obj
+def import_opennebula(config: Config) -> None:
+    """Make an account for every user of OpenNebula outside oneadmin; print the keys of new ones, this once.
+
+    Done again it does what has changed since: accounts are renamed, disabled and enabled as their users are.
+    """
+    settings = config.opennebula
+    sessions = service_account(settings.secret_file, settings.administrator)
+    with opened_store(config) as store, Client(settings.endpoint, settings.timeout) as client:
+        try:
+            found = opennebula.follow(store, client, sessions)
+        except OneError as error:
+            raise StoreError(f"{error}; nothing more was changed, see [opennebula] in the configuration") from error
+    for made in found.made:
+        click.echo(f"# account {made.account_id} ({made.name})")
+        echo_pair(made.access_key_id, made.secret)
+    for text in found.changes:
+        click.echo(f"# {text}")
+    if not (found.made or found.changes):
+        click.echo("# nothing has changed")
 
 
 @account.command("list")

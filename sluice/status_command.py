@@ -89,13 +89,24 @@ def _ask(config: Config, revision: int) -> Status:
             store_revision=revision,
             controller_revision=int(reply["revision"]),
             hosts=_with_absent([_host(host) for host in reply["hosts"]], config),
-            problems=tuple(str(problem) for problem in reply["problems"]),
+            problems=(*(str(problem) for problem in reply["problems"]), *_compute_problems(config)),
             counters=dict(reply["counters"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChannelError(
             "the controller's answer is not as this program knows it; run both from the same version"
         ) from error
+
+
+def _compute_problems(config: Config) -> tuple[str, ...]:
+    """What the compute worker complains of; nothing where none has been started."""
+    if not config.compute.socket.exists():
+        return ()
+    try:
+        reply = request(config.compute.socket, {"op": "status"}, _TIMEOUT)
+        return tuple(f"compute: {problem}" for problem in reply["problems"])
+    except (ChannelError, KeyError, TypeError) as error:
+        return (f"compute: the worker does not answer ({error}); start it with 'python -m econe_api.compute'",)
 
 
 def _with_absent(known: list[HostStatus], config: Config) -> tuple[HostStatus, ...]:

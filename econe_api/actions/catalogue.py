@@ -57,6 +57,10 @@ def _writes(handler: Handler, settles: Callable[[Mapping[str, Any]], list[str]] 
     return Action(handler, mutates=True, settles=settles)
 
 
+def _starts(handler: Handler, settles: Callable[[Mapping[str, Any]], list[str]] | None = None) -> Action:
+    return Action(handler, mutates=True, settles=settles, starts=True)
+
+
 def _empty(handler: Handler) -> Action:
     return Action(handler, mutates=False, answer=Answer.EMPTY)
 
@@ -165,7 +169,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "ModifyVpcAttribute": _writes(vpcs.modify_attribute),
         "MonitorInstances": _writes(instances.monitor),
         "MoveAddressToVpc": _refuses(classic.refuse_move),
-        "RebootInstances": _writes(instance_states.reboot),
+        "RebootInstances": _starts(instance_states.reboot),
         "ReleaseAddress": _writes(addresses.release),
         "ReplaceRoute": _writes(routes.replace),
         "ReplaceRouteTableAssociation": _writes(route_tables.replace),
@@ -176,8 +180,8 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "RestoreManagedPrefixListVersion": _writes(prefix_lists.restore),
         "RevokeSecurityGroupEgress": _writes(rules.revoke_egress),
         "RevokeSecurityGroupIngress": _writes(rules.revoke_ingress),
-        "RunInstances": _writes(launch.run, _instances("Instances")),
-        "StartInstances": _writes(instance_states.start, _instances("StartingInstances")),
+        "RunInstances": _starts(launch.run, _instances("Instances")),
+        "StartInstances": _starts(instance_states.start, _instances("StartingInstances")),
         "StopInstances": _writes(instance_states.stop, _instances("StoppingInstances")),
         "TerminateInstances": _writes(instance_states.terminate, _instances("TerminatingInstances")),
         "UnassignIpv6Addresses": _writes(assignments.unassign_ipv6),

@@ -15,10 +15,14 @@ from econe_api.compute.namespaces import NamespaceBackend
 from econe_api.compute.server import Server, ServerError
 from econe_api.compute.worker import Worker
 from econe_api.config import Config, ConfigError, load
+from econe_api.opennebula.backend import OpenNebulaBackend
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 
-BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {"namespace": NamespaceBackend.from_config}
+BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {
+    "namespace": NamespaceBackend.from_config,
+    "opennebula": OpenNebulaBackend.from_config,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

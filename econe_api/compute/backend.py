@@ -7,10 +7,10 @@ though never two for the same instance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class LaunchSpec:
     """An instance as it shall run on hypervisor ``host``; ``interfaces`` are ordered by device index.
 
     ``image`` is an ``ami-`` id, ``instance_type`` a name such as "t2.micro", ``user_data`` what the client sent
-    (base64), None without.
+    (base64), None without.  ``account`` is the owner's id, ``account_name`` its name.
     """
 
     instance_id: str
@@ -49,6 +49,8 @@ class LaunchSpec:
     instance_type: str
     user_data: str | None
     interfaces: tuple[InterfaceSpec, ...]
+    account: str = ""
+    account_name: str = ""
 
 
 class Condition(StrEnum):
@@ -57,15 +59,25 @@ class Condition(StrEnum):
     RUNNING = "running"
     BROKEN = "broken"
     """Something of it is there, but it does not work: half made, or half gone."""
+    STOPPED = "stopped"
+    """It does not run, and can be started."""
+    UNDER_WAY = "under way"
+    """It is changing, or not known well enough: to be left alone for now."""
+    ENDED = "ended"
+    """It is gone for good, and the backend is certain of that."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedInstance:
-    """An instance that a backend knows, and the hypervisor it is on ("" when the backend cannot tell)."""
+    """An instance that a backend knows, and the hypervisor it is on ("" when the backend cannot tell).
+
+    ``leads``: others than Sluice start, stop and move the backend's instances too, and the rows follow that.
+    """
 
     instance_id: str
     host: str
     state: Condition
+    leads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,14 @@ class Console:
 
 class BackendUnavailableError(Exception):
     """The backend or the hypervisor does not answer now; nothing is known about the outcome.  Ask again later."""
+
+
+class BackendDownError(BackendUnavailableError):
+    """The backend as a whole does not answer: calls that need it are refused until it does."""
+
+
+class UnderWayError(BackendUnavailableError):
+    """What was asked for has begun and goes on by itself; ask again to see what became of it.  Nothing is wrong."""
 
 
 class LaunchFailedError(Exception):
@@ -127,3 +147,11 @@ class ComputeBackend(Protocol):
 
     def list(self) -> Mapping[str, ObservedInstance]:
         """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A backend that hears of changes by itself."""
+
+    def announce(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called, from any thread, whenever :meth:`ComputeBackend.list` may answer anew."""

@@ -19,18 +19,23 @@ class Kind(StrEnum):
     TERMINATE = "terminate"
     PLUG = "plug"
     """Plug interfaces in and out."""
+    FOLLOW = "follow"
+    """Note what others than Sluice have done to it."""
     REMOVE = "remove"
     """Terminate what no row asks for; no row changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to do for one instance on one host; ``row`` is None for :attr:`Kind.REMOVE`."""
+    """One thing to do for one instance on one host; ``row`` is None for :attr:`Kind.REMOVE`, ``seen`` is how it is, for
+    :attr:`Kind.FOLLOW`.
+    """
 
     kind: Kind
     instance_id: str
     host: str
     row: InstanceRow | None
+    seen: ObservedInstance | None = None
 
 
 def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance]) -> list[Task]:
@@ -38,18 +43,42 @@ def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance])
     found = []
     for row in rows:
         seen = observed.get(row.id)
-        runs = seen is not None and seen.state is Condition.RUNNING
-        if row.state == PENDING or (row.state == RUNNING and not runs):
-            found.append(Task(Kind.LAUNCH, row.id, row.spec.host, row))
-        elif row.state == RUNNING and row.reboot:
-            found.append(Task(Kind.REBOOT, row.id, row.spec.host, row))
-        elif row.state == STOPPING or (row.state == STOPPED and seen is not None):
-            found.append(Task(Kind.STOP, row.id, row.spec.host, row))
-        elif row.state == SHUTTING_DOWN:
-            found.append(Task(Kind.TERMINATE, row.id, row.spec.host, row))
-        elif row.attaching or row.detaching:
-            found.append(Task(Kind.PLUG, row.id, row.spec.host, row))
+        kind = _kind(row, seen)
+        if kind is not None:
+            found.append(Task(kind, row.id, row.spec.host, row, seen if kind is Kind.FOLLOW else None))
     return found
+
+
+def _kind(row: InstanceRow, seen: ObservedInstance | None) -> Kind | None:
+    state = None if seen is None else seen.state
+    kind = None
+    if row.state == SHUTTING_DOWN:
+        kind = Kind.TERMINATE
+    elif state is Condition.ENDED:
+        kind = Kind.FOLLOW
+    elif row.state == PENDING:
+        kind = Kind.LAUNCH
+    elif row.state == STOPPING:
+        kind = Kind.STOP
+    elif row.state == RUNNING:
+        kind = _kind_of_running(row, seen)
+    elif row.state == STOPPED and seen is not None and state in (Condition.RUNNING, Condition.BROKEN):
+        kind = Kind.FOLLOW if seen.leads and state is Condition.RUNNING else Kind.STOP
+    if kind is None and (row.attaching or row.detaching):
+        kind = Kind.PLUG
+    return kind
+
+
+def _kind_of_running(row: InstanceRow, seen: ObservedInstance | None) -> Kind | None:
+    if seen is None or seen.state is Condition.BROKEN:
+        return Kind.LAUNCH
+    if seen.state is Condition.STOPPED:
+        return Kind.FOLLOW if seen.leads else Kind.LAUNCH
+    if seen.state is Condition.UNDER_WAY:
+        return None
+    if row.reboot:
+        return Kind.REBOOT
+    return Kind.FOLLOW if seen.leads and seen.host not in ("", row.spec.host) else None
 
 
 def removals(

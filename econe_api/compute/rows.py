@@ -22,7 +22,8 @@ from econe_api.store.attachments import (
     make_available,
     set_attached,
 )
-from econe_api.store.schema import instances, interfaces, ipv6_addresses, secondary_addresses, subnets
+from econe_api.store.records import Kind
+from econe_api.store.schema import accounts, instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
 from econe_api.store.vnm_tables import opennebula_nics
 
@@ -31,6 +32,7 @@ STOPPING, STOPPED = "stopping", "stopped"
 UNSETTLED = (PENDING, SHUTTING_DOWN, STOPPING)
 _CALLER = Caller(account_id="000000000000", access_key_id="compute")
 _LONGEST_REASON = 255
+_FROM_OUTSIDE = "Client.UserInitiatedShutdown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def load(connection: Connection) -> list[InstanceRow]:
     for row in connection.execute(linked):
         link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
         links[row.instance].append((row.attachment_state or ATTACHED, link))
-    rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
+    owned = select(instances, accounts.c.name.label("account_name")).join(
+        accounts, accounts.c.id == instances.c.account
+    )
+    rows = connection.execute(owned.where(living).order_by(instances.c.id))
     return [_instance(row, links[row.id]) for row in rows]
 
 
@@ -108,6 +113,8 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
         instance_type=row.type,
         user_data=row.user_data,
         interfaces=tuple(links),
+        account=row.account,
+        account_name=row.account_name,
     )
 
 
@@ -188,6 +195,39 @@ def set_terminated(txn: Transaction, instance_id: str) -> None:
         .values(state=TERMINATED, terminated=txn.now)
     )
     let_go(txn, instance_id)
+
+
+def set_ended(txn: Transaction, instance_id: str, reason: str) -> None:
+    """End an instance that its backend has lost for good: interfaces go unless they outlive it, elastic IPs stay.
+
+    One that was shutting down anyway stays as it is, to be cleaned up after.
+    """
+    living = instances.c.state.in_((PENDING, RUNNING, STOPPING, STOPPED))
+    why = {"reason_code": _FROM_OUTSIDE, "reason": f"{_FROM_OUTSIDE}: {reason}"[:_LONGEST_REASON]}
+    changed = txn.connection.execute(
+        update(instances)
+        .where(instances.c.id == instance_id, living)
+        .values(state=TERMINATED, terminated=txn.now, **why)
+    )
+    if changed.rowcount:
+        end_instances(txn, [instance_id])
+        let_go(txn, instance_id)
+
+
+def set_stopped_by_others(txn: Transaction, instance_id: str, reason: str) -> None:
+    """Note that a running instance was stopped, but not by us."""
+    why = {"reason_code": _FROM_OUTSIDE, "reason": f"{_FROM_OUTSIDE}: {reason}"[:_LONGEST_REASON]}
+    running = (instances.c.id == instance_id) & (instances.c.state == RUNNING)
+    txn.connection.execute(update(instances).where(running).values(state=STOPPED, stopped=txn.now, **why))
+
+
+def set_running_by_others(txn: Transaction, instance_id: str, host: str) -> None:
+    """Note that an instance runs on ``host`` ("" = where it was): started though it was stopped, or moved there."""
+    here = (instances.c.id == instance_id) & instances.c.state.in_((RUNNING, STOPPED))
+    values = {"state": RUNNING, "reason_code": None, "reason": None} | ({"host": host} if host else {})
+    if txn.connection.execute(update(instances).where(here).values(**values)).rowcount:
+        for interface in txn.connection.scalars(select(interfaces.c.id).where(interfaces.c.instance == instance_id)):
+            txn.touch(Kind.INTERFACE, interface)
 
 
 def set_plugged(txn: Transaction, row: InstanceRow) -> None:

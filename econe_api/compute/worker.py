@@ -18,11 +18,15 @@ from typing import Any
 
 from econe_api.compute import plan, rows
 from econe_api.compute.backend import (
+    Announcing,
+    BackendDownError,
     BackendUnavailableError,
     ComputeBackend,
+    Condition,
     Console,
     LaunchFailedError,
     ObservedInstance,
+    UnderWayError,
 )
 from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
@@ -37,7 +41,10 @@ _LONGEST_PAUSE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A task of ``kind`` failed ``times`` times in a row, last with ``text``; not to be tried before ``pause_ends``."""
+    """A task of ``kind`` failed ``times`` times in a row, last with ``text``; not to be tried before ``pause_ends``.
+
+    ``text`` "" says that nothing is wrong with it: it is under way.
+    """
 
     kind: Kind
     times: int
@@ -61,9 +68,13 @@ class Worker:
         self._changed = threading.Condition()  # guards all below; told of every finished task
         self._finished = 0
         self._busy: set[str] = set()
+        self._done_meanwhile: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._trouble: list[str] = []
         self._observed: Mapping[str, ObservedInstance] | None = None
+        self._down: str | None = None
+        if isinstance(backend, Announcing):
+            backend.announce(self._woken.set)
 
     @property
     def store(self) -> Store:
@@ -104,10 +115,11 @@ class Worker:
                     self._changed.wait(min(left, self._interval))
 
     def status(self) -> dict[str, Any]:
-        """Return ``{"busy": [instance ids], "problems": [text]}``."""
+        """Return ``{"busy": [instance ids], "problems": [text]}``, with ``"down": text`` while no backend is there."""
         with self._changed:
-            failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items())]
-            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed]}
+            failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items()) if failure.text]
+            down = {} if self._down is None else {"down": self._down}
+            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed], **down}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""
@@ -115,7 +127,7 @@ class Worker:
             seen = self._observed
         if seen is None:
             return None
-        return {name: seen[name].state.value if name in seen else "absent" for name in ids}
+        return {name: _word(seen.get(name)) for name in ids}
 
     def console(self, instance_id: str) -> Console | None:
         """Return the instance's console, None: nothing is known of it."""
@@ -129,8 +141,14 @@ class Worker:
         return self._store.read(rows.worker_call())
 
     def _look(self) -> None:
+        with self._changed:
+            self._done_meanwhile.clear()
+        down = None
         try:
             found, trouble, observed = self._find_tasks()
+        except BackendDownError as error:
+            found, trouble, observed = [], str(error), None
+            down = trouble
         except (StoreError, BackendUnavailableError) as error:
             # Not knowing what is wanted, or what there is, is no reason to start or end anything.
             found, trouble, observed = [], str(error), None
@@ -139,12 +157,15 @@ class Worker:
             found, trouble, observed = [], f"{type(error).__name__}: {error}", None
         with self._changed:
             self._observed = observed
+            self._down = down
             if trouble is not None and [trouble] != self._trouble:
                 _LOG.warning("%s", trouble)
             self._trouble = [] if trouble is None else [trouble]
             self._failures = {name: kept for name, kept in self._failures.items() if trouble or _is_for(name, found)}
             now = time.monotonic()
-            due = [task for task in found if task.instance_id not in self._busy and self._is_due(task, now)]
+            # What was seen of an instance whose task has ended since may be older than what that task did.
+            passed_by = self._busy | self._done_meanwhile
+            due = [task for task in found if task.instance_id not in passed_by and self._is_due(task, now)]
             self._busy.update(task.instance_id for task in due)
         for task in due:
             self._pool(task.host).submit(self._carry_out, task)
@@ -179,6 +200,9 @@ class Worker:
         try:
             _DO[task.kind](self, task)
             _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host")
+        except UnderWayError as error:
+            _LOG.debug("%s %s on %s: %s", task.kind, task.instance_id, task.host, error)
+            text = ""
         except (BackendUnavailableError, LaunchFailedError, StoreError) as error:
             text = str(error)
         except Exception as error:
@@ -186,12 +210,13 @@ class Worker:
             text = f"{type(error).__name__}: {error}"
         with self._changed:
             self._busy.discard(task.instance_id)
+            self._done_meanwhile.add(task.instance_id)
             before = self._failures.pop(task.instance_id, None)
             if text is not None:
-                times = 1 if before is None or before.kind is not task.kind else before.times + 1
+                times = 1 if not text or before is None or before.kind is not task.kind else before.times + 1
                 pause = min(_LONGEST_PAUSE, self._interval * 2 ** min(times - 1, 10))
                 self._failures[task.instance_id] = _Failure(task.kind, times, text, time.monotonic() + pause)
-                if before is None or before.text != text:
+                if text and (before is None or before.text != text):
                     _LOG.warning("%s %s on %s: %s", task.kind, task.instance_id, task.host, text)
             self._finished += 1
             self._changed.notify_all()
@@ -238,6 +263,18 @@ class Worker:
             self._backend.attach(row.spec, link)
         self._write(lambda txn: rows.set_plugged(txn, row))
 
+    def _follow(self, task: Task) -> None:
+        seen = task.seen
+        if seen is None:
+            raise ValueError(f"nothing was seen of {task.instance_id} to follow")
+        name = task.instance_id
+        if seen.state is Condition.ENDED:
+            self._write(lambda txn: rows.set_ended(txn, name, "The virtual machine no longer exists"))
+        elif seen.state is Condition.STOPPED:
+            self._write(lambda txn: rows.set_stopped_by_others(txn, name, "The virtual machine was stopped"))
+        else:
+            self._write(lambda txn: rows.set_running_by_others(txn, name, seen.host))
+
     def _remove(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
 
@@ -252,8 +289,16 @@ _DO: dict[Kind, Callable[[Worker, Task], None]] = {
     Kind.REBOOT: Worker._reboot,
     Kind.TERMINATE: Worker._terminate,
     Kind.PLUG: Worker._plug,
+    Kind.FOLLOW: Worker._follow,
     Kind.REMOVE: Worker._remove,
 }
+
+
+def _word(seen: ObservedInstance | None) -> str:
+    """How an instance was found: "running", "broken" or "absent"; one that is changing is not broken."""
+    if seen is None or seen.state in (Condition.STOPPED, Condition.ENDED):
+        return "absent"
+    return "broken" if seen.state is Condition.BROKEN else "running"
 
 
 def _is_for(instance_id: str, found: Collection[Task]) -> bool:

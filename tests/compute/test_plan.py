@@ -52,6 +52,41 @@ def test_every_state_against_every_condition(state: str, condition: Condition | 
     assert tasks([row], observed) == expected
 
 
+@pytest.mark.parametrize("leads", [False, True], ids=["rows lead", "backend leads"])
+@pytest.mark.parametrize(
+    ("state", "condition", "led", "leading"),
+    [
+        (RUNNING, Condition.STOPPED, Kind.LAUNCH, Kind.FOLLOW),
+        (RUNNING, Condition.UNDER_WAY, None, None),
+        (RUNNING, Condition.ENDED, Kind.FOLLOW, Kind.FOLLOW),
+        (PENDING, Condition.STOPPED, Kind.LAUNCH, Kind.LAUNCH),
+        (PENDING, Condition.UNDER_WAY, Kind.LAUNCH, Kind.LAUNCH),
+        (PENDING, Condition.ENDED, Kind.FOLLOW, Kind.FOLLOW),
+        (STOPPED, Condition.RUNNING, Kind.STOP, Kind.FOLLOW),
+        (STOPPED, Condition.STOPPED, None, None),
+        (STOPPED, Condition.UNDER_WAY, None, None),
+        (STOPPED, Condition.ENDED, Kind.FOLLOW, Kind.FOLLOW),
+        (STOPPING, Condition.STOPPED, Kind.STOP, Kind.STOP),
+        (STOPPING, Condition.ENDED, Kind.FOLLOW, Kind.FOLLOW),
+        (SHUTTING_DOWN, Condition.ENDED, Kind.TERMINATE, Kind.TERMINATE),
+    ],
+)
+def test_a_backend_that_leads_is_followed(
+    state: str, condition: Condition, led: Kind | None, leading: Kind | None, leads: bool
+) -> None:
+    seen = ObservedInstance("i-1", "h1", condition, leads=leads)
+    found = tasks([_row("i-1", state)], {"i-1": seen})
+    expected = leading if leads else led
+    assert [task.kind for task in found] == ([] if expected is None else [expected])
+    assert all(task.seen is (seen if task.kind is Kind.FOLLOW else None) for task in found)
+
+
+@pytest.mark.parametrize(("host", "leads", "moved"), [("h2", True, True), ("h2", False, False), ("", True, False)])
+def test_a_move_is_followed_when_the_backend_leads(host: str, leads: bool, moved: bool) -> None:
+    found = tasks([_row("i-1", RUNNING)], {"i-1": ObservedInstance("i-1", host, Condition.RUNNING, leads=leads)})
+    assert [task.kind for task in found] == ([Kind.FOLLOW] if moved else [])
+
+
 @pytest.mark.parametrize(
     ("state", "condition", "kind"),
     [

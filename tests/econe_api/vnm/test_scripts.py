@@ -1,6 +1,6 @@
 """The driver's scripts where nobody answers them: they fail closed, and end what has to end all the same.
 
-With an agent, a controller and a switch they are tested in ``tests/lab/test_opennebula.py``.
+With an agent, a controller and a switch they are tested in ``tests/lab/test_opennebula_driver.py``.
 """
 
 import shutil

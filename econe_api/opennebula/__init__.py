@@ -1,0 +1,1 @@
+"""OpenNebula's front end, oned, as Sluice talks to it: XML-RPC calls, documents, states, errors, events."""
