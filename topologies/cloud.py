@@ -32,7 +32,8 @@ class Plan:
     ``name`` begins the names of its namespaces, ``state`` is the directory of its files (made when it is not there,
     kept by :meth:`Cloud.close` but for what only makes sense while it runs), ``api_port`` 0 takes a free one, and
     ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`,
-    ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`).
+    ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`), ``vcpus`` and
+    ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` is how many calls are answered at once.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Plan:
     last: str = PUBLIC_RANGE[1]
     fabric: str = "vlan"
     revoked_connections: str = "cut"
+    vcpus: int = cloud_file.VCPUS
+    memory_mib: int = cloud_file.MEMORY_MIB
+    api_threads: int = 16
 
 
 class Cloud:
@@ -193,8 +197,15 @@ class Cloud:
         if len(str(state).encode()) > _LONGEST_STATE:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
-        hypervisors, revoked = cloud_file.options(self.lab), self.plan.revoked_connections
-        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked, self.plan.fabric)
+        cloud_file.write(
+            self.config_file,
+            self._port,
+            layout.CONTROLLER_IP,
+            cloud_file.options(self.lab),
+            self.plan.revoked_connections,
+            self.plan.fabric,
+            cloud_file.Size(self.plan.vcpus, self.plan.memory_mib, self.plan.api_threads),
+        )
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from econe_api.compute import plan, rows
@@ -24,6 +24,7 @@ from econe_api.compute.backend import (
     LaunchFailedError,
     ObservedInstance,
 )
+from econe_api.compute.ledger import Ledger
 from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
@@ -31,6 +32,8 @@ from econe_api.store.transaction import Transaction
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL = 1.0
+#: Between looks however often one is woken, so that many instances that come and go cost few looks.
+_LEAST_INTERVAL = 0.05
 _THREADS_PER_HOST = 4
 _LONGEST_PAUSE = 10.0
 
@@ -45,6 +48,14 @@ class _Failure:
     pause_ends: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wait:
+    """Somebody waits for these instances."""
+
+    ids: frozenset[str]
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
 class Worker:
     """Holds no truth: killed at any moment, the next one goes on from the rows and from what runs.
 
@@ -53,13 +64,14 @@ class Worker:
 
     def __init__(self, store: Store, backend: ComputeBackend, interval: float = _INTERVAL) -> None:
         self._store = store
+        self._ledger = Ledger(store)
         self._backend = backend
         self._interval = interval
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._changed = threading.Condition()  # guards all below; told of every finished task
-        self._finished = 0
+        self._lock = threading.Lock()  # guards all below
+        self._waits: set[_Wait] = set()
         self._busy: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._trouble: list[str] = []
@@ -70,6 +82,7 @@ class Worker:
         while not self._stopping.is_set():
             self._woken.clear()
             self._look()
+            self._stopping.wait(min(_LEAST_INTERVAL, self._interval))
             self._woken.wait(self._interval)
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
@@ -84,29 +97,40 @@ class Worker:
 
         Returns whether that was reached.  Raises StoreUnavailableError.
         """
-        self._woken.set()
         deadline = time.monotonic() + timeout
-        while True:
-            seen = self._finished
-            if self._settled(ids):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0 or self._stopping.is_set():
-                return False
-            with self._changed:
-                if self._finished == seen:
-                    # Other processes write rows as well, so look at them now and then without being told.
-                    self._changed.wait(min(left, self._interval))
+        with self._waiting(ids) as finished:
+            self._woken.set()
+            while True:
+                finished.clear()
+                if self._settled(ids):
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    return False
+                # Other processes write rows as well, so look at them now and then without being told.
+                finished.wait(min(left, self._interval))
+
+    @contextmanager
+    def _waiting(self, ids: Collection[str]) -> Iterator[threading.Event]:
+        """Give an event that is set whenever a task for one of ``ids`` has ended."""
+        wait = _Wait(frozenset(ids))
+        with self._lock:
+            self._waits.add(wait)
+        try:
+            yield wait.finished
+        finally:
+            with self._lock:
+                self._waits.remove(wait)
 
     def status(self) -> dict[str, Any]:
         """Return ``{"busy": [instance ids], "problems": [text]}``."""
-        with self._changed:
+        with self._lock:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items())]
             return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed]}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""
-        with self._changed:
+        with self._lock:
             seen = self._observed
         if seen is None:
             return None
@@ -132,7 +156,7 @@ class Worker:
         except Exception as error:
             _LOG.exception("looking for work failed")
             found, trouble, observed = [], f"{type(error).__name__}: {error}", None
-        with self._changed:
+        with self._lock:
             self._observed = observed
             if trouble is not None and [trouble] != self._trouble:
                 _LOG.warning("%s", trouble)
@@ -179,7 +203,7 @@ class Worker:
         except Exception as error:
             _LOG.exception("%s %s failed", task.kind, task.instance_id)
             text = f"{type(error).__name__}: {error}"
-        with self._changed:
+        with self._lock:
             self._busy.discard(task.instance_id)
             before = self._failures.pop(task.instance_id, None)
             if text is not None:
@@ -188,8 +212,9 @@ class Worker:
                 self._failures[task.instance_id] = _Failure(task.kind, times, text, time.monotonic() + pause)
                 if before is None or before.text != text:
                     _LOG.warning("%s %s on %s: %s", task.kind, task.instance_id, task.host, text)
-            self._finished += 1
-            self._changed.notify_all()
+            for wait in self._waits:
+                if task.instance_id in wait.ids:
+                    wait.finished.set()
         self._woken.set()
 
     def _launch(self, task: Task) -> None:
@@ -203,25 +228,25 @@ class Worker:
                 raise
             _LOG.warning("launch %s on %s failed for good: %s", task.instance_id, task.host, error)
             failure = error
-            self._write(lambda txn: rows.set_failed(txn, task.instance_id, failure.code, failure.reason))
+            self._ledger.write(lambda txn: rows.set_failed(txn, task.instance_id, failure.code, failure.reason))
             return
         if task.row.state == rows.PENDING:
-            self._write(lambda txn: rows.set_running(txn, task.instance_id))
+            self._ledger.write(lambda txn: rows.set_running(txn, task.instance_id))
 
     def _stop(self, task: Task) -> None:
         self._backend.stop(task.instance_id, task.host)
-        self._write(lambda txn: rows.set_stopped(txn, task.instance_id))
+        self._ledger.write(lambda txn: rows.set_stopped(txn, task.instance_id))
 
     def _reboot(self, task: Task) -> None:
         if task.row is None:
             raise ValueError(f"reboot of {task.instance_id} without its row")
         reboots = task.row.reboots
         self._backend.reboot(task.row.spec)
-        self._write(lambda txn: rows.set_rebooted(txn, task.instance_id, reboots))
+        self._ledger.write(lambda txn: rows.set_rebooted(txn, task.instance_id, reboots))
 
     def _terminate(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
-        self._write(lambda txn: rows.set_terminated(txn, task.instance_id))
+        self._ledger.write(lambda txn: rows.set_terminated(txn, task.instance_id))
 
     def _plug(self, task: Task) -> None:
         if task.row is None:
@@ -231,14 +256,10 @@ class Worker:
             self._backend.detach(row.spec, link)
         for link in row.attaching if row.state == rows.RUNNING else ():
             self._backend.attach(row.spec, link)
-        self._write(lambda txn: rows.set_plugged(txn, row))
+        self._ledger.write(lambda txn: rows.set_plugged(txn, row))
 
     def _remove(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
-
-    def _write(self, change: Callable[[Transaction], None]) -> None:
-        with self._store.write(rows.worker_call()) as txn:
-            change(txn)
 
 
 _DO: dict[Kind, Callable[[Worker, Task], None]] = {
