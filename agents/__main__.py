@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 
+from agents import metrics
 from agents.agent import Agent
 from agents.limits import Limits
 from agents.options import parse
@@ -16,12 +17,13 @@ from agents.questions import Questions
 from agents.report import Link
 from agents.service import MetadataService
 from agents.session import Backoff, Timing
+from telemetry import exposition, logs
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the bridge and its flows are left as they are."""
     options = parse(sys.argv[1:])
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
+    logs.setup(options.log_format, "agent")
     wakeup = _wake_on_signals()
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
@@ -29,7 +31,13 @@ def main() -> int:
     service = MetadataService(options.metadata, link) if options.metadata is not None else None
     try:
         limits = Limits(Questions(options.control), options.conntrack_limit)
-        Agent(options.bridge, ovsdb, link, limits, service).run(wakeup)
+        agent = Agent(options.bridge, ovsdb, link, limits, service)
+        if options.metrics is not None:
+            exposition.serve(metrics.registry(agent, ovsdb, link), exposition.listen(options.metrics))
+        agent.run(wakeup)
+    except exposition.EndpointError as error:
+        sys.stderr.write(f"agent: {error}\n")
+        return 1
     finally:
         if service is not None:
             service.close()

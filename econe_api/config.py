@@ -21,7 +21,9 @@ from econe_api.config_sections import (
     Hypervisor,
     Image,
     InstanceType,
+    LogConfig,
     MetadataConfig,
+    MetricsConfig,
     read_api,
     read_compute,
     read_controller,
@@ -29,7 +31,9 @@ from econe_api.config_sections import (
     read_hypervisor,
     read_image,
     read_instance_type,
+    read_log,
     read_metadata,
+    read_metrics,
 )
 from econe_api.config_table import ConfigError, Table
 
@@ -81,6 +85,8 @@ class Config:
     ipv6: bool = False
     fabric: str = "vlan"
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -181,6 +187,8 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         ipv6=top.boolean("ipv6", default=False),
         fabric=_fabric(top),
         metadata=read_metadata(top.table("metadata")),
+        metrics=read_metrics(top.table("metrics")),
+        log=read_log(top.table("log")),
     )
     top.finish()
     return config

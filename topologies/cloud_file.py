@@ -19,11 +19,12 @@ MEMORY_MIB = 32768
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What each hypervisor has for instances, and how many threads answer calls."""
+    """What each hypervisor has for instances, and how many threads of how many processes answer calls."""
 
     vcpus: int = VCPUS
     memory_mib: int = MEMORY_MIB
     api_threads: int = 16
+    api_workers: int = 1
 
 
 SIZE = Size()
@@ -37,14 +38,17 @@ def write(
     revoked_connections: str = "cut",
     fabric: str = "vlan",
     size: Size = SIZE,
+    settings: str = "",
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
     ``hypervisors`` are the compute backend's options by name, ``size`` is how much there is of
-    all.  Raises LabError when the directory cannot be written.
+    all, ``settings`` is TOML that comes last.  Raises LabError when the directory cannot be written.
     """
     hosts = [_hypervisor(host, table, size) for host, table in hypervisors.items()]
-    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric, size), *hosts])
+    text = "\n".join(
+        [_services(path.parent.absolute(), port, controller, revoked_connections, fabric, size), *hosts, settings]
+    )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -95,6 +99,7 @@ fabric = "{fabric}"
 [api]
 bind = "127.0.0.1:{port}"
 threads = {size.api_threads}
+workers = {size.api_workers}
 
 [controller]
 agent_listen = "{controller}:{AGENT_PORT}"

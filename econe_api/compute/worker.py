@@ -29,12 +29,14 @@ from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 from econe_api.store.transaction import Transaction
+from telemetry import logs
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL = 1.0
 #: Between looks however often one is woken, so that many instances that come and go cost few looks.
 _LEAST_INTERVAL = 0.05
 _THREADS_PER_HOST = 4
+_MOST_REQUESTS = 10_000
 _LONGEST_PAUSE = 10.0
 
 
@@ -72,6 +74,7 @@ class Worker:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()  # guards all below
         self._waits: set[_Wait] = set()
+        self._requests: dict[str, str] = {}  # instance -> the API request that last asked for it
         self._busy: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._trouble: list[str] = []
@@ -92,12 +95,19 @@ class Worker:
         self._stopping.set()
         self._woken.set()
 
-    def settle(self, ids: Collection[str], timeout: float) -> bool:
+    def settle(self, ids: Collection[str], timeout: float, request: str = "") -> bool:
         """Look now, and wait until no row of ``ids`` is on its way to another state, at most ``timeout`` seconds.
+
+        What is done about them from now on is logged as the API request's ``request``, if there is one.
 
         Returns whether that was reached.  Raises StoreUnavailableError.
         """
         deadline = time.monotonic() + timeout
+        if request:
+            with self._lock:
+                self._requests.update(dict.fromkeys(ids, request))
+                while len(self._requests) > _MOST_REQUESTS:
+                    del self._requests[next(iter(self._requests))]
         with self._waiting(ids) as finished:
             self._woken.set()
             while True:
@@ -197,7 +207,8 @@ class Worker:
         text = None
         try:
             _DO[task.kind](self, task)
-            _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host")
+            request = self._requests.get(task.instance_id, "")
+            _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host", extra=logs.of(request))
         except (BackendUnavailableError, LaunchFailedError, StoreError) as error:
             text = str(error)
         except Exception as error:
@@ -211,7 +222,9 @@ class Worker:
                 pause = min(_LONGEST_PAUSE, self._interval * 2 ** min(times - 1, 10))
                 self._failures[task.instance_id] = _Failure(task.kind, times, text, time.monotonic() + pause)
                 if before is None or before.text != text:
-                    _LOG.warning("%s %s on %s: %s", task.kind, task.instance_id, task.host, text)
+                    request = self._requests.get(task.instance_id, "")
+                    what = (task.kind, task.instance_id, task.host, text)
+                    _LOG.warning("%s %s on %s: %s", *what, extra=logs.of(request))
             for wait in self._waits:
                 if task.instance_id in wait.ids:
                     wait.finished.set()
