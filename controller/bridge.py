@@ -100,6 +100,7 @@ class Bridge:
         self._installed: dict[FlowKey, Flow] | None = None
         self._marks: set[Key] = set()
         self._requests: dict[str, None] = {}  # what the marks belong to, for the log
+        self._causes: list[str] = []  # the same of the marks taken up
         self._touched: set[FlowKey] = set()
         self._elastic: set[ElasticKey] = set()
         self._suspects = Concerned()  # ports whose rules change with the next bundle
@@ -226,6 +227,7 @@ class Bridge:
         self._in_flight = _oldest(self._in_flight, self._waiting_since)
         self._waiting_since = None
         marks, self._marks = self._marks, set()
+        self._causes, self._requests = [*self._requests], {}
         self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
         before = {key: self.desired.intent(key) for key in marks}
         self._touched |= self.desired.update(self._around.index, marks)
@@ -348,9 +350,8 @@ class Bridge:
         session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
         self.bundles += 1
-        requests, self._requests = [*self._requests], {}
         counts = len(found.adds), len(found.deletes)
-        LOG.info("host %s: %d flows added, %d deleted", self.host, *counts, extra=logs.of(*requests))
+        LOG.info("host %s: %d flows added, %d deleted", self.host, *counts, extra=logs.of(*self._causes))
 
 
 def _oldest(one: int | None, other: int | None) -> int | None:
