@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 
+from agents import metrics
 from agents.agent import Agent
 from agents.driver import DoorError, DriverDoor
 from agents.limits import Limits
@@ -17,12 +18,13 @@ from agents.questions import Questions
 from agents.report import Link
 from agents.service import MetadataService
 from agents.session import Backoff, Timing
+from telemetry import exposition, logs
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the bridge and its flows are left as they are."""
     options = parse(sys.argv[1:])
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s agent: %(message)s")
+    logs.setup(options.log_format, "agent")
     wakeup = _wake_on_signals()
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
@@ -33,8 +35,11 @@ def main() -> int:
         if options.driver_socket is not None:
             door = DriverDoor(options.driver_socket, options.driver_group, options.bridge.name, link)
         limits = Limits(Questions(options.control), options.conntrack_limit)
-        Agent(options.bridge, ovsdb, link, limits, service, door).run(wakeup)
-    except DoorError as error:
+        agent = Agent(options.bridge, ovsdb, link, limits, service, door)
+        if options.metrics is not None:
+            exposition.serve(metrics.registry(agent, ovsdb, link), exposition.listen(options.metrics))
+        agent.run(wakeup)
+    except (DoorError, exposition.EndpointError) as error:
         sys.stderr.write(f"agent: {error}\n")
         return 1
     finally:

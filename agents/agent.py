@@ -51,7 +51,8 @@ class Agent:
         self._waiting = False
         self._settling = Settling(_QUIET_S, _LONGEST_BURST_S)
         self._problems: tuple[str, ...] = ()
-        self._told: Snapshot | None = None
+        self.told: Snapshot | None = None
+        self.snapshots = 0
         self._held = False
         self._resolver = Resolver(desired.uplink)
         self._peers = Peers(desired.fabric_ip)
@@ -169,9 +170,10 @@ class Agent:
             self._held = True
             return
         self._held = False
-        if latest == self._told:
+        if latest == self.told:
             return
-        self._told = latest
+        self.told = latest
+        self.snapshots += 1
         for problem in latest.problems:
             if problem not in self._problems:
                 _LOG.warning("problem: %s", problem)

@@ -3,7 +3,7 @@
 Open vSwitch counts connections by zone, and the zone of an instance is its port number.  A default limit for all zones
 would be one budget that they share, up to Open vSwitch 3.4, so every zone gets a limit of its own.  The limits live in
 ovs-vswitchd's memory: they are set anew every few seconds, because a restart forgets them, which costs nothing when
-they are as they should be.
+they are as they should be.  Those of ports that have gone are taken away, or they would gather there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Limits:
         self._most = most
         self._datapath = ""
         self._zones: frozenset[int] = frozenset()
+        self._gone: set[int] = set()
         self._due: float | None = None
         self._complaint: str | None = None
 
@@ -38,6 +39,8 @@ class Limits:
         kind = datapath_type or "system"
         datapath, zones = f"{kind}@ovs-{kind}", frozenset(ofport & _ZONE_BITS for ofport in ofports)
         if (datapath, zones) != (self._datapath, self._zones):
+            # A datapath that the bridge has left is not ours any more.
+            self._gone = (self._gone | self._zones) - zones if datapath == self._datapath else set()
             self._datapath, self._zones, self._due = datapath, zones, 0.0
 
     def run(self, now: float) -> None:
@@ -48,6 +51,10 @@ class Limits:
             for start in range(0, len(zones), _AT_ONCE):
                 limits = [f"zone={zone},limit={self._most}" for zone in zones[start : start + _AT_ONCE]]
                 self._questions.put(None, "dpctl/ct-set-limits", [self._datapath, *limits])
+            gone, self._gone = sorted(self._gone), set()
+            for start in range(0, len(gone), _AT_ONCE):
+                some = ",".join(str(zone) for zone in gone[start : start + _AT_ONCE])
+                self._questions.put(None, "dpctl/ct-del-limits", [self._datapath, f"zone={some}"])
         for answer in self._questions.run():
             error = answer.get("error")
             if error and error != self._complaint:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from agents.bridge import DesiredBridge
 from agents.limits import DEFAULT
+from telemetry.logs import FORMATS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _INTERFACE = re.compile(r"[^\s/\x00-\x1f]{1,15}")
@@ -29,7 +30,8 @@ class Options:
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
     the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
     name of the metadata service's port but for its last digit, None = there shall be none; ``driver_socket`` is where
-    OpenNebula's network driver asks, None = nowhere, and the members of ``driver_group`` may.
+    OpenNebula's network driver asks, None = nowhere, and the members of ``driver_group`` may.  Prometheus is answered
+    at ``metrics``, IP:PORT, None = nowhere; ``log_format`` is one of :data:`telemetry.logs.FORMATS`.
     """
 
     host: str
@@ -42,6 +44,8 @@ class Options:
     metadata: str | None
     driver_socket: Path | None = None
     driver_group: str | None = None
+    metrics: str | None = None
+    log_format: str = "human"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +87,8 @@ def parse(arguments: Sequence[str]) -> Options:
         metadata=metadata,
         driver_socket=given.driver_socket,
         driver_group=given.driver_group,
+        metrics=given.metrics,
+        log_format=given.log_format,
     )
 
 
@@ -134,6 +140,8 @@ def _parser() -> _Parser:
     add("--driver-socket", type=Path, metavar="PATH", help="listen there to OpenNebula's network driver")
     add("--driver-group", metavar="GROUP", help="whose members may ask at --driver-socket besides root (oneadmin)")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
+    add("--metrics", type=_endpoint, metavar="IP:PORT", help="answer Prometheus there (default: nowhere)")
+    add("--log-format", choices=FORMATS, default="human", help="of log lines (default %(default)s)")
     add(
         "--answer-timeout",
         type=_seconds,
@@ -188,6 +196,11 @@ def _address(text: str) -> tuple[str, int]:
     if not 0 < number < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not IP:PORT, such as 10.0.0.1:6654 or [fd00::1]:6654")
     return ip, number
+
+
+def _endpoint(text: str) -> str:
+    _address(text)
+    return text
 
 
 def _target(text: str) -> str:

@@ -50,6 +50,7 @@ class Link:
         self._socket: socket.socket | None = None
         self._session: Session | None = None
         self._reader = FrameReader(_LONGEST_ANSWER)
+        self.connections = 0
         self._unsent = bytearray()
         self._due = 0.0
         self._complaint: str | None = None
@@ -94,6 +95,16 @@ class Link:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._session = None
+
+    @property
+    def connected(self) -> bool:
+        """Is there a connection to the controller?"""
+        return self._session is not None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the controller has not taken yet."""
+        return len(self._unsent)
 
     @property
     def wants(self) -> tuple[int, bool] | None:
@@ -150,6 +161,7 @@ class Link:
         if self._latest is not None:
             self._send(self._session.offer(self._latest, now))
         self._complaint = None
+        self.connections += 1
         _LOG.info("connected to controller %s port %d", *self._address)
 
     def _receive(self, session: Session) -> None:

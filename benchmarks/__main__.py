@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import api, flows
+from benchmarks.churn_command import churn
 from benchmarks.policy import Policy
 from econe_api.compute.netns import CommandError
 from topologies.errors import LabError
@@ -72,6 +73,9 @@ def time_api(groups: int, addresses: int, calls: int, file: Path | None) -> None
     Console().print(table, statements)
     if file is not None:
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+main.add_command(churn)
 
 
 if __name__ == "__main__":

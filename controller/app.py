@@ -26,6 +26,7 @@ from controller.dhcp import dhcp_handler, mtus
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
 from controller.metadata import MetadataDesk
+from controller.metrics import Endpoint
 from controller.openflow import OpenFlowSession
 from controller.opennebula import DriverDesk
 from controller.packet_handlers import HANDLERS
@@ -33,6 +34,7 @@ from controller.request_server import RequestServer
 from econe_api.config import load
 from flowrules import tables
 from flowrules.intent import Revocation
+from telemetry import logs
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         config_file = os.environ.get(CONFIG_VARIABLE)
         config = load(Path(config_file) if config_file else None)
+        logs.dress(config.log.format, "controller")
         self._composer = Composer(
             expected=[hypervisor.name for hypervisor in config.hypervisors],
             revocation=Revocation(config.controller.revoked_connections),
@@ -65,13 +68,24 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, driver)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
+        self._metrics = (
+            [Endpoint(config.metrics.controller, self._composer, self._requests.waited)]
+            if config.metrics.enabled
+            else []
+        )
         self._services: list[Any] = []
         wire.install()
 
     def start(self) -> None:
         """Begin to serve."""
         super().start()
-        for service in (self._feed.run, self._agents.serve_forever, self._requests.serve_forever, self._auditor.run):
+        for service in (
+            self._feed.run,
+            self._agents.serve_forever,
+            self._requests.serve_forever,
+            self._auditor.run,
+            *(endpoint.serve_forever for endpoint in self._metrics),
+        ):
             self._services.append(eventlet.spawn(_vital, service))
 
     def stop(self) -> None:

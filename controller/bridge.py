@@ -42,6 +42,7 @@ from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
 from flowrules.oxm import canonical
+from telemetry import logs
 
 LOG = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class Bridge:
         self.synced = False  # has the switch been brought in line once on this connection?
         self._installed: dict[FlowKey, Flow] | None = None
         self._marks: set[Key] = set()
+        self._requests: dict[str, None] = {}  # what the marks belong to, for the log
+        self._causes: list[str] = []  # the same of the marks taken up
         self._touched: set[FlowKey] = set()
         self._elastic: set[ElasticKey] = set()
         self._suspects = Concerned()  # ports whose rules change with the next bundle
@@ -109,10 +112,11 @@ class Bridge:
 
     # Called from outside; none of these blocks.
 
-    def mark(self, keys: Iterable[Key], revision: int) -> None:
-        """Fragments may have changed at ``revision``."""
+    def mark(self, keys: Iterable[Key], revision: int, requests: Iterable[str] = ()) -> None:
+        """Fragments may have changed at ``revision``, by these API requests."""
         self._marks.update(keys)
         if self._marks:
+            self._requests.update(dict.fromkeys(requests))
             self._waiting_since = _oldest(self._waiting_since, revision)
             self._poke()
 
@@ -152,6 +156,11 @@ class Bridge:
         self.packets.close()
         if self.session is not None:
             self.session.close()
+
+    @property
+    def backlog(self) -> int:
+        """Number of fragments that may have changed and have not been looked at."""
+        return len(self._marks)
 
     @property
     def installed(self) -> Mapping[FlowKey, Flow]:
@@ -218,6 +227,7 @@ class Bridge:
         self._in_flight = _oldest(self._in_flight, self._waiting_since)
         self._waiting_since = None
         marks, self._marks = self._marks, set()
+        self._causes, self._requests = [*self._requests], {}
         self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
         before = {key: self.desired.intent(key) for key in marks}
         self._touched |= self.desired.update(self._around.index, marks)
@@ -340,7 +350,8 @@ class Bridge:
         session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
         self.bundles += 1
-        LOG.info("host %s: %d flows added, %d deleted", self.host, len(found.adds), len(found.deletes))
+        counts = len(found.adds), len(found.deletes)
+        LOG.info("host %s: %d flows added, %d deleted", self.host, *counts, extra=logs.of(*self._causes))
 
 
 def _oldest(one: int | None, other: int | None) -> int | None:

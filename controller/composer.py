@@ -70,6 +70,7 @@ class Composer:
         self._announcer = Announcer(self)
         self._sweeper = Sweeper(self)
         self._progress = Event()
+        self.waiting = 0  # calls that wait for an acknowledgement
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
@@ -94,7 +95,7 @@ class Composer:
         dirty = self.world.apply(batch)
         self.loaded = True
         self.store_problem = None
-        self._mark(dirty)
+        self._mark(dirty, batch.requests)
         self._start_when_heard()
         self.settled()
 
@@ -194,6 +195,11 @@ class Composer:
         """Hosts that are expected or have been heard."""
         return {*self._expected, *self.world.index.hosts}
 
+    @property
+    def agents(self) -> int:
+        """Number of agents that are connected."""
+        return len(self._agents)
+
     def has_agent(self, host: str) -> bool:
         """Is the agent of ``host`` connected?"""
         return host in self._agents
@@ -203,11 +209,11 @@ class Composer:
         progress, self._progress = self._progress, Event()
         progress.send()
 
-    def _mark(self, dirty: Dirty) -> None:
+    def _mark(self, dirty: Dirty, requests: Iterable[str] = ()) -> None:
         for host, keys in dirty.items():
             bridge = self.bridges.get(host)
             if bridge is not None:
-                bridge.mark(keys, self.world.revision)
+                bridge.mark(keys, self.world.revision, requests)
 
     # Questions.
 
@@ -216,9 +222,13 @@ class Composer:
 
         Returns whether it is installed everywhere, and the hosts that lag.
         """
-        with Timeout(timeout, False):
-            while self.world.revision < revision or self._lagging(revision, reachable=True):
-                self._progress.wait()
+        self.waiting += 1
+        try:
+            with Timeout(timeout, False):
+                while self.world.revision < revision or self._lagging(revision, reachable=True):
+                    self._progress.wait()
+        finally:
+            self.waiting -= 1
         lagging = sorted(self._lagging(revision))
         return not lagging and self.world.revision >= revision, lagging
 
@@ -243,14 +253,19 @@ class Composer:
             "revision": self.world.revision,
             "hosts": hosts,
             "problems": problems,
-            "counters": {
-                "flow_mods": sum(bridge.flow_mods for bridge in self.bridges.values()),
-                "meter_mods": sum(bridge.meters.mods for bridge in self.bridges.values()),
-                "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
-                "marked": self._sweeper.marked,
-                "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
-                "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
-            },
+            "counters": self.counters(),
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Work done since the start."""
+        bridges = self.bridges.values()
+        return {
+            "flow_mods": sum(bridge.flow_mods for bridge in bridges),
+            "meter_mods": sum(bridge.meters.mods for bridge in bridges),
+            "bundles": sum(bridge.bundles for bridge in bridges),
+            "marked": self._sweeper.marked,
+            "compiled": sum(bridge.desired.counters.compiled for bridge in bridges),
+            "resolved": sum(bridge.desired.counters.resolved for bridge in bridges),
         }
 
     def _host_status(self, host: str) -> dict[str, Any]:

@@ -21,6 +21,9 @@ def check(config: Config) -> None:
     """See that the agents' port and the unix socket of ``config`` can be had; raises :class:`DoorError`."""
     host, _, port = config.controller.agent_listen.rpartition(":")
     check_port(host.strip("[]"), int(port), "agents' address", "set controller.agent_listen")
+    if config.metrics.enabled:
+        host, _, port = config.metrics.controller.rpartition(":")
+        check_port(host.strip("[]"), int(port), "metrics address", "set metrics.controller")
     check_folder(config.controller.socket)
     check_socket(config.controller.socket)
 

@@ -118,4 +118,4 @@ class FeedFollower:
         self._parts += [read_change(*change) for change in message["changes"]]
         if message["last"]:
             changes, self._parts = tuple(self._parts), []
-            self._take(Batch(message["revision"], message["full"], changes))
+            self._take(Batch(message["revision"], message["full"], changes, tuple(message["requests"])))

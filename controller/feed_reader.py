@@ -117,6 +117,7 @@ def messages(batch: Batch, per_frame: int = _PER_FRAME) -> Iterator[dict[str, An
             "revision": batch.revision,
             "full": batch.full,
             "last": start + per_frame >= len(changes),
+            "requests": batch.requests,
             "changes": [
                 [change.kind.value, change.key, asdict(change.record) if change.record else None] for change in part
             ],

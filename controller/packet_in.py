@@ -66,6 +66,11 @@ class PacketQueue:
         if not self._wake.ready():
             self._wake.send()
 
+    @property
+    def depth(self) -> int:
+        """Number of packets that wait."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """End the greenlet."""
         self._greenlet.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import eventlet
 from eventlet.green import socket
 from eventlet.timeout import Timeout
+from prometheus_client import Histogram
 
 from channel.frames import FrameError, FrameReader, pack
 from controller import doors
@@ -20,12 +22,14 @@ from controller.composer import Composer
 from controller.counting import elastic_counts
 from controller.doors import DoorError
 from controller.tracer import TraceError, trace
+from telemetry import logs
 
 LOG = logging.getLogger(__name__)
 
 _IDLE = 60.0
 _LONGEST_WAIT = 60.0
 _MAX_REQUESTS = 1024
+_WAITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class RequestServer:
@@ -40,6 +44,12 @@ class RequestServer:
         self._auditor = auditor
         self._hint = hint
         self._path = path
+        self.waited = Histogram(
+            "sluice_controller_installed_seconds",
+            "From the word of a change until its flows are acknowledged, or the bound of the wait.",
+            buckets=_WAITS,
+            registry=None,
+        )
         self._listener = _listen(path)
         self._inode = path.stat().st_ino
 
@@ -85,8 +95,13 @@ class RequestServer:
             case {"op": "installed", "revision": int() as revision, "timeout": int() | float() as timeout}:
                 if isinstance(revision, bool) or isinstance(timeout, bool) or not 0 <= timeout <= _LONGEST_WAIT:
                     return _refusal(f"revision must be an integer and timeout 0 to {_LONGEST_WAIT:g} seconds")
+                begin = time.monotonic()
                 self._hint(revision)
                 installed, lagging = self._composer.wait_installed(revision, timeout)
+                seconds = time.monotonic() - begin
+                self.waited.observe(seconds)
+                said = (revision, "installed" if installed else f"lagging on {len(lagging)} hosts", seconds * 1000)
+                LOG.info("revision %d: %s after %.1f ms", *said, extra=logs.of(str(message.get("request") or "")))
                 return {"ok": True, "installed": installed, "lagging": lagging}
         return _refusal("not a request that the controller knows")
 

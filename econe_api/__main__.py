@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from econe_api.config import Config, ConfigError, load
 from econe_api.server import ServerError, serve
 from econe_api.store.errors import StoreError
 from econe_api.tls import TlsError
+from telemetry import logs
+from telemetry.exposition import EndpointError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,10 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: $SLUICE_CONFIG)")
     parser.add_argument("--bind", metavar="HOST:PORT", help="where to listen, instead of api.bind; port 0 = any free")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        serve(_bound(load(options.config), options.bind))
-    except (ConfigError, StoreError, ServerError, TlsError) as error:
+        config = _bound(load(options.config), options.bind)
+        logs.setup(config.log.format, "api")
+        serve(config)
+    except (ConfigError, StoreError, ServerError, TlsError, EndpointError) as error:
         sys.stderr.write(f"econe_api: {error}\n")
         return 1
     except KeyboardInterrupt:  # before the server was ready; later it ends by itself, with status 0

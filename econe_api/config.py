@@ -22,7 +22,9 @@ from econe_api.config_sections import (
     Hypervisor,
     Image,
     InstanceType,
+    LogConfig,
     MetadataConfig,
+    MetricsConfig,
     read_api,
     read_compute,
     read_controller,
@@ -30,7 +32,9 @@ from econe_api.config_sections import (
     read_hypervisor,
     read_image,
     read_instance_type,
+    read_log,
     read_metadata,
+    read_metrics,
 )
 from econe_api.config_table import ConfigError, Table
 from econe_api.opennebula.settings import OpenNebulaConfig, read_opennebula
@@ -85,6 +89,8 @@ class Config:
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
     opennebula_driver: DriverConfig = field(default_factory=DriverConfig)
     opennebula: OpenNebulaConfig = field(default_factory=OpenNebulaConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -187,6 +193,8 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         metadata=read_metadata(top.table("metadata")),
         opennebula_driver=read_driver(top.table("opennebula_driver")),
         opennebula=read_opennebula(top.table("opennebula")),
+        metrics=read_metrics(top.table("metrics")),
+        log=read_log(top.table("log")),
     )
     top.finish()
     return config

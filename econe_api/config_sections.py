@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from econe_api.config_table import Table
+from telemetry.logs import FORMATS
 
 REVOKED_CONNECTIONS = ("cut", "keep")
 """What may become of established connections whose rule has gone."""
@@ -92,6 +93,22 @@ class MetadataConfig:
 
     tokens: str = "optional"
     hop_limit: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """``[metrics]``: where API and controller tell Prometheus about themselves, HOST:PORT, when ``enabled``."""
+
+    enabled: bool = False
+    api: str = "127.0.0.1:9273"
+    controller: str = "127.0.0.1:9274"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """``[log]``: ``format`` of log lines, "human" or "json"."""
+
+    format: str = "human"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +224,27 @@ def read_metadata(table: Table) -> MetadataConfig:
         raise table.error("tokens", f"{metadata.tokens!r} is no way to treat them", 'write "optional" or "required"')
     table.finish()
     return metadata
+
+
+def read_metrics(table: Table) -> MetricsConfig:
+    """Read ``[metrics]``."""
+    usual = MetricsConfig()
+    metrics = MetricsConfig(
+        enabled=table.boolean("enabled", default=usual.enabled),
+        api=table.endpoint("api", usual.api),
+        controller=table.endpoint("controller", usual.controller),
+    )
+    table.finish()
+    return metrics
+
+
+def read_log(table: Table) -> LogConfig:
+    """Read ``[log]``."""
+    log = LogConfig(format=table.text("format", LogConfig().format))
+    if log.format not in FORMATS:
+        raise table.error("format", f"{log.format!r} is no format of log lines", 'write "human" or "json"')
+    table.finish()
+    return log
 
 
 def read_hypervisor(table: Table, region: str) -> Hypervisor:

@@ -36,9 +36,16 @@ class Notifier:
         reply = _ask("compute worker", self._compute, {"op": "status"}, self._acknowledge_timeout)
         return reply is None or reply.get("down") is None
 
-    def installed(self, revision: int) -> bool:
+    def wake(self, instances: Sequence[str], request: str) -> None:
+        """Have the compute worker begin with ``instances`` now, for the call ``request``; nothing is waited for."""
+        message = {"op": "settle", "instances": list(instances), "timeout": 0, "request": request}
+        _ask("compute worker", self._compute, message, 0)
+
+    def installed(self, revision: int, request: str = "") -> bool:
         """Wait until every reachable host that ``revision`` concerns has it installed; tell whether it came in time."""
-        message = {"op": "installed", "revision": revision, "timeout": self._acknowledge_timeout}
+        message: dict[str, Any] = {"op": "installed", "revision": revision, "timeout": self._acknowledge_timeout}
+        if request:
+            message["request"] = request
         reply = _ask("controller", self._controller, message, self._acknowledge_timeout)
         if reply is None:
             return False

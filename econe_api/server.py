@@ -13,15 +13,17 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
-from econe_api import metering, tls
+from econe_api import metering, metrics_files, tls
 from econe_api.actions import ACTIONS
+from econe_api.actions.identity import IDENTITY
 from econe_api.config import Config
 from econe_api.notify import Notifier
 from econe_api.opennebula.addresses import native
 from econe_api.protocol.model import BESIDE, service, service_beside
 from econe_api.store.store import Store
 from econe_api.tls import Identity
-from econe_api.wsgi import Application, utc_now
+from econe_api.wsgi import Application, Meter, utc_now
+from telemetry import exposition
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +61,22 @@ def url(listener: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"
 
 
-def load(config: Config) -> Application:
-    """Return the API of ``config``, with a store of its own: connections must not cross a fork."""
+def load(config: Config, metrics: socket.socket | None = None) -> Application:
+    """Return the API of ``config``, with a store of its own: connections must not cross a fork.
+
+    ``metrics`` is a socket at which every process of the API answers Prometheus, for all of them.
+    """
     store = Store.open(config)
     metering.start(store, config, utc_now)
-    return Application(store, native(ACTIONS, config, store), config, Notifier(config), utc_now)
+    meter = None if metrics is None else _meter(store, metrics)
+    return Application(store, native(ACTIONS, config, store), config, Notifier(config), utc_now, meter)
+
+
+def _meter(store: Store, metrics: socket.socket) -> Meter:
+    from econe_api import call_metrics
+
+    exposition.serve(call_metrics.shared(metrics_files.directory()), metrics)
+    return call_metrics.CallMetrics([*ACTIONS, *(name for each in IDENTITY.values() for name in each)], store.engine)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -117,6 +130,11 @@ def _close(_arbiter: Any, worker: Any) -> None:
         application.close()
 
 
+def _gone(_arbiter: Any, worker: Any) -> None:
+    """Called by gunicorn, in its first process, for a worker that has ended."""
+    metrics_files.forget(worker.pid)
+
+
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn set up in code; its own command line and environment play no part."""
 
@@ -140,6 +158,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "graceful_timeout": 5,
             "when_ready": self._announce,
             "worker_exit": _close,
+            "child_exit": _gone,
             "loglevel": "warning",
             "control_socket_disable": True,
         }
@@ -179,8 +198,12 @@ def serve(config: Config) -> None:
     for name in BESIDE.values():
         service_beside(name)
     own = tls.identity(config, config.api.bind.rpartition(":")[0].strip("[]"))
+    metrics = None
+    if config.metrics.enabled:
+        metrics_files.share(config.state)
+        metrics = exposition.listen(config.metrics.api)
     listener = listen(config.api.bind)
-    server = Server(config, listener, partial(load, config), own)
+    server = Server(config, listener, partial(load, config, metrics), own)
     if own is not None:
         _log.info("certificate %s, SHA-256 fingerprint %s", own.certificate, own.fingerprint())
     server.run()

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from econe_api.store.audit_batch import AuditBatch
 from econe_api.store.audit_log import Entry
 from econe_api.store.errors import StoreUnavailableError
 from econe_api.store.transaction import Transaction
+from telemetry import logs
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("econe_api.access")
@@ -59,14 +60,43 @@ class StoreLike(Protocol):
 class NotifierLike(Protocol):
     """What the API needs of :class:`econe_api.notify.Notifier`."""
 
-    def installed(self, revision: int) -> bool:
-        """Wait, bounded, until ``revision`` is enforced."""
+    def wake(self, instances: list[str], request: str) -> None:
+        """Have the compute worker begin with ``instances``, for the call ``request``."""
+
+    def installed(self, revision: int, request: str = "") -> bool:
+        """Wait, bounded, until ``revision``, which the call ``request`` made, is enforced."""
 
     def can_start(self) -> bool:
         """Tell whether what runs instances is there."""
 
     def settle(self, instances: list[str]) -> bool:
         """Wait, bounded, until ``instances`` have settled."""
+
+
+class Meter(Protocol):
+    """Hears of every call; what it hears is :class:`econe_api.call_metrics.CallMetrics`'s."""
+
+    def began(self) -> None:
+        """A call has come."""
+
+    def enforced(self, action: str, seconds: float, *, everywhere: bool) -> None:
+        """The wait for the data plane is over."""
+
+    def answered(self, action: str, code: str, seconds: float) -> None:
+        """A call is answered."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def began(self) -> None:
+        """Do nothing."""
+
+    def enforced(self, action: str, seconds: float, *, everywhere: bool) -> None:
+        """Do nothing."""
+
+    def answered(self, action: str, code: str, seconds: float) -> None:
+        """Do nothing."""
 
 
 @dataclass(slots=True)
@@ -83,6 +113,7 @@ class _Trace:
     invocation: str | None = None
     service: Service = EC2
     recorded: bool = False
+    started: float = field(default_factory=time.perf_counter)
 
     @property
     def call(self) -> Call:
@@ -110,8 +141,10 @@ class Application:
         config: Config,
         notifier: NotifierLike,
         clock: Callable[[], datetime] = utc_now,
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
+        self._meter: Meter = NoMeter() if meter is None else meter
         self._actions = {**IDENTITY, EC2.name: actions}
         self._body_limit = config.api.body_limit
         self._notifier = notifier
@@ -129,8 +162,12 @@ class Application:
 
     def __call__(self, environ: http.Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        started = time.perf_counter()
         trace = _Trace(str(uuid.uuid4()), source=environ.get("REMOTE_ADDR", ""))
+        self._meter.began()
+        with logs.belongs_to(trace.request_id):
+            return self._serve(environ, start_response, trace)
+
+    def _serve(self, environ: http.Environ, start_response: StartResponse, trace: _Trace) -> Iterable[bytes]:
         status, document = self._respond(environ, trace)
         headers = [
             ("Content-Type", answer.CONTENT_TYPE),
@@ -142,7 +179,9 @@ class Application:
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         if not trace.recorded:
             self._batch.add(self._store.entry(trace.call, trace.code))
-        _log_access(trace, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - trace.started
+        _log_access(trace, status, seconds)
+        self._meter.answered(trace.action, trace.code, seconds)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else document]
 
     def _respond(self, environ: http.Environ, trace: _Trace) -> tuple[int, bytes]:
@@ -203,9 +242,12 @@ class Application:
             if call.params.get("DryRun"):
                 raise Ec2Error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
         trace.recorded = action.mutates
-        if transaction.revision is not None:
-            self._notifier.installed(transaction.revision)
         awaited = [*transaction.awaited, *(action.settles(output) if action.settles is not None else ())]
+        if awaited:
+            self._notifier.wake(awaited, call.request_id)
+        if transaction.revision is not None:
+            everywhere = self._notifier.installed(transaction.revision, call.request_id)
+            self._meter.enforced(call.action, time.perf_counter() - trace.started, everywhere=everywhere)
         if awaited:
             self._notifier.settle(awaited)
         return document
@@ -239,4 +281,4 @@ def _log_access(trace: _Trace, status: int, seconds: float) -> None:
         "code": trace.code,
         "ms": round(seconds * 1000, 1),
     }
-    _access.info("%s", json.dumps(fields, separators=(",", ":")))
+    _access.info("%s", json.dumps(fields, separators=(",", ":")), extra=logs.of(**fields))

@@ -32,7 +32,9 @@ class Plan:
     ``name`` begins the names of its namespaces, ``state`` is the directory of its files (made when it is not there,
     kept by :meth:`Cloud.close` but for what only makes sense while it runs), ``api_port`` 0 takes a free one, and
     ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`,
-    ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`).
+    ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`), ``vcpus`` and
+    ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` of each of ``api_workers`` processes answer
+    calls.  ``settings`` is more TOML for the configuration, ``agent_options`` are more arguments of every agent.
     """
 
     name: str
@@ -43,6 +45,12 @@ class Plan:
     last: str = PUBLIC_RANGE[1]
     fabric: str = "vlan"
     revoked_connections: str = "cut"
+    vcpus: int = cloud_file.VCPUS
+    memory_mib: int = cloud_file.MEMORY_MIB
+    api_threads: int = 16
+    api_workers: int = 1
+    settings: str = ""
+    agent_options: tuple[str, ...] = ()
 
 
 class Cloud:
@@ -193,8 +201,16 @@ class Cloud:
         if len(str(state).encode()) > _LONGEST_STATE:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
-        hypervisors, revoked = cloud_file.options(self.lab), self.plan.revoked_connections
-        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked, self.plan.fabric)
+        cloud_file.write(
+            self.config_file,
+            self._port,
+            layout.CONTROLLER_IP,
+            cloud_file.options(self.lab),
+            self.plan.revoked_connections,
+            self.plan.fabric,
+            cloud_file.Size(self.plan.vcpus, self.plan.memory_mib, self.plan.api_threads, self.plan.api_workers),
+            self.plan.settings,
+        )
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:
@@ -204,5 +220,5 @@ class Cloud:
         self._processes.start("compute", ("econe_api.compute",))
         self._processes.start("api", ("econe_api",))
         for host in self.lab.hypervisors:
-            arguments = ("agents", *cloud_file.agent_arguments(self.lab, host))
+            arguments = ("agents", *cloud_file.agent_arguments(self.lab, host), *self.plan.agent_options)
             self._processes.start(f"agent {host}", arguments, self.lab.netns(host))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from topologies import layout
@@ -16,6 +17,19 @@ VCPUS = 16
 MEMORY_MIB = 32768
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What each hypervisor has for instances, and how many threads of how many processes answer calls."""
+
+    vcpus: int = VCPUS
+    memory_mib: int = MEMORY_MIB
+    api_threads: int = 16
+    api_workers: int = 1
+
+
+SIZE = Size()
+
+
 def write(
     path: Path,
     port: int,
@@ -23,13 +37,18 @@ def write(
     hypervisors: Mapping[str, Mapping[str, object]],
     revoked_connections: str = "cut",
     fabric: str = "vlan",
+    size: Size = SIZE,
+    settings: str = "",
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
-    ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
+    ``hypervisors`` are the compute backend's options by name, ``size`` is how much there is of
+    all, ``settings`` is TOML that comes last.  Raises LabError when the directory cannot be written.
     """
-    hosts = [_hypervisor(host, table) for host, table in hypervisors.items()]
-    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric), *hosts])
+    hosts = [_hypervisor(host, table, size) for host, table in hypervisors.items()]
+    text = "\n".join(
+        [_services(path.parent.absolute(), port, controller, revoked_connections, fabric, size), *hosts, settings]
+    )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -76,7 +95,7 @@ def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
     return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
-def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str) -> str:
+def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str, size: Size) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
@@ -85,6 +104,8 @@ fabric = "{fabric}"
 
 [api]
 bind = "127.0.0.1:{port}"
+threads = {size.api_threads}
+workers = {size.api_workers}
 
 [controller]
 agent_listen = "{controller}:{AGENT_PORT}"
@@ -98,13 +119,13 @@ account = "demo"
 """
 
 
-def _hypervisor(host: str, table: Mapping[str, object]) -> str:
+def _hypervisor(host: str, table: Mapping[str, object], size: Size) -> str:
     table_text = ", ".join(f"{name} = {_text(value)}" for name, value in table.items())
     return f"""\
 [[hypervisor]]
 name = "{host}"
-vcpus = {VCPUS}
-memory_mib = {MEMORY_MIB}
+vcpus = {size.vcpus}
+memory_mib = {size.memory_mib}
 options = {{ {table_text} }}
 """
 

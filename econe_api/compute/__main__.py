@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from econe_api.config import Config, ConfigError, load
 from econe_api.opennebula.backend import OpenNebulaBackend
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
+from telemetry import logs
 
 BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {
     "namespace": NamespaceBackend.from_config,
@@ -30,9 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m econe_api.compute", description="Start and stop instances.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: $SLUICE_CONFIG)")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        _work(load(options.config))
+        config = load(options.config)
+        logs.setup(config.log.format, "compute")
+        _work(config)
     except (ConfigError, StoreError, ServerError) as error:
         sys.stderr.write(f"compute: {error}\n")
         return 1

@@ -8,6 +8,7 @@ from another one's address.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from econe_api.compute import netns
 from econe_api.compute.backend import InterfaceSpec
@@ -20,21 +21,32 @@ def device(device_index: int) -> str:
     return f"eth{device_index}"
 
 
-def configure(namespace: str, interface: InterfaceSpec) -> None:
-    """Give the interface its addresses and routes and switch it on; raises :class:`netns.CommandError`."""
-    netns.ip_batch(_lines(interface), namespace)
-    if interface.device_index > 0:
-        forget(namespace, interface.device_index)
-        netns.ip_batch(_rules(interface, [interface.address, *interface.secondary]), namespace)
-        if interface.ipv6:
-            netns.ip_batch(_rules(interface, interface.ipv6), namespace, version=6)
+def configure(interfaces: Sequence[InterfaceSpec]) -> None:
+    """Give interfaces their addresses and routes and switch them on; raises :class:`netns.CommandError`.
+
+    Called in the instance's namespace.
+    """
+    lines = [line for interface in interfaces for line in _lines(interface)]
+    if lines:
+        netns.ip_batch(lines)
+    for interface in interfaces:
+        if interface.device_index > 0:
+            _flush(interface.device_index)
+            netns.ip_batch(_rules(interface, [interface.address, *interface.secondary]))
+            if interface.ipv6:
+                netns.ip_batch(_rules(interface, interface.ipv6), version=6)
 
 
 def forget(namespace: str, device_index: int) -> None:
     """Drop the rules that choose the interface's table; the table's routes go with the device."""
+    with netns.there(namespace):
+        _flush(device_index)
+
+
+def _flush(device_index: int) -> None:
     flush = [f"rule flush table {_table(device_index)}"]
     for version in (4, 6):
-        netns.ip_batch(flush, namespace, version=version)
+        netns.ip_batch(flush, version=version)
 
 
 def _table(device_index: int) -> int:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from econe_api.compute import guest_network, netns
+from econe_api.compute import guest_network, kernel, netns
 from econe_api.compute.backend import (
     BackendUnavailableError,
     Condition,
@@ -31,6 +31,8 @@ from econe_api.compute.backend import (
 )
 from econe_api.compute.consoles import Consoles
 from econe_api.compute.guest_network import device
+from econe_api.compute.nursery import Nursery, NurseryError
+from econe_api.compute.ovsdb import Ovsdb, OvsdbError
 from econe_api.config import Config, ConfigError, Hypervisor
 
 GUEST = Path(__file__).with_name("guest.py")
@@ -68,18 +70,6 @@ class Host:
             raise ConfigError(f"{where}.mtu {mtu!r} is no MTU; write {_LEAST_MTU} to {_MOST_MTU}, in quotes")
         return cls(hypervisor.name, options["netns"], options["ovsdb"], bridge, prefix, int(mtu))
 
-    def vsctl(self, *arguments: str) -> str:
-        """Run ovs-vsctl on the hypervisor's database; it waits until ovs-vswitchd has done what was asked."""
-        try:
-            return netns.run(["ovs-vsctl", f"--timeout={_OVSDB_SECONDS}", f"--db={self.ovsdb}", *arguments])
-        except netns.CommandError as error:
-            raise BackendUnavailableError(f"hypervisor {self.name}: {error}") from error
-
-    def ports_of(self, instance_id: str) -> list[str]:
-        """Return the names of the instance's ports."""
-        find = ("--bare", "--no-headings", "--columns=name", "find", "Interface")
-        return self.vsctl(*find, f'external_ids:vm-id="{instance_id}"').split()
-
 
 def guest_namespace(prefix: str, instance_id: str) -> str:
     """Return the name of an instance's namespace."""
@@ -97,6 +87,8 @@ class NamespaceBackend:
     def __init__(self, hosts: Iterable[Host], consoles: Path | None = None) -> None:
         """``consoles`` is the directory that keeps what instances say (made when needed); None: nothing is kept."""
         self._hosts = {host.name: host for host in hosts}
+        self._switches = {host.name: Ovsdb(host.ovsdb, _OVSDB_SECONDS) for host in self._hosts.values()}
+        self._nursery = Nursery(lambda: GUEST)
         self._consoles = Consoles(consoles)
 
     @classmethod
@@ -114,17 +106,23 @@ class NamespaceBackend:
             return
         try:
             self._remove(spec.instance_id, [host])
-            self._make(name, spec)
+            _make(name, spec.interfaces)
             _wire(name, host, spec.interfaces)
-            _plug(host, spec.instance_id, spec.interfaces)
+            self._plug(host, spec.instance_id, spec.interfaces)
             self._boot(name, spec)
-        except netns.CommandError as error:
+        except (netns.CommandError, NurseryError) as error:
             self._remove(spec.instance_id, [host])
             raise LaunchFailedError("Server.InternalError", str(error)) from error
 
     def _boot(self, name: str, spec: LaunchSpec) -> None:
         console = self._consoles.fresh(spec)
-        netns.run(netns.inside(name, [sys.executable, "-I", "-S", str(GUEST), spec.instance_id, str(console)]))
+        self._nursery.start(kernel.NAMED / name, spec.instance_id, console)
+
+    def close(self) -> None:
+        """Let go of what is open; the instances run on."""
+        self._nursery.close()
+        for switch in self._switches.values():
+            switch.close()
 
     def reboot(self, spec: LaunchSpec) -> None:
         """End the instance's processes and start its server again; the namespace and its ports stay."""
@@ -135,7 +133,7 @@ class NamespaceBackend:
         try:
             netns.end_processes([name])
             self._boot(name, spec)
-        except netns.CommandError as error:
+        except (netns.CommandError, NurseryError) as error:
             raise BackendUnavailableError(str(error)) from error
 
     def console(self, instance_id: str) -> Console | None:
@@ -161,14 +159,14 @@ class NamespaceBackend:
         """Give the namespace one more veth; a port on the bridge, which comes last, says that all of it is there."""
         host = self._host(spec.host)
         name = guest_namespace(host.prefix, spec.instance_id)
-        if port_name(interface.id) in host.ports_of(spec.instance_id):
+        if port_name(interface.id) in self._ports_of(host, spec.instance_id):
             return
         try:
             netns.delete_link(host.netns, port_name(interface.id))
             if interface.ipv6:
                 netns.set_sysctls(name, {**netns.QUIET_WITH_IPV6, "net/ipv6/conf/all/disable_ipv6": "0"})
             _wire(name, host, [interface])
-            _plug(host, spec.instance_id, [interface])
+            self._plug(host, spec.instance_id, [interface])
         except netns.CommandError as error:
             raise BackendUnavailableError(str(error)) from error
 
@@ -178,8 +176,8 @@ class NamespaceBackend:
         port = port_name(interface.id)
         name = guest_namespace(host.prefix, spec.instance_id)
         try:
-            if port in host.ports_of(spec.instance_id):
-                host.vsctl("--if-exists", "del-port", port)
+            with _switch_of(host):
+                self._switches[host.name].delete_ports([port])
             netns.delete_link(host.netns, port)
             if name in netns.namespaces(name):
                 guest_network.forget(name, interface.device_index)
@@ -230,51 +228,59 @@ class NamespaceBackend:
         for host in hosts:
             try:
                 # The ports go first: a port whose device has gone under it is an error to ovs-vswitchd.
-                if ports := host.ports_of(instance_id):
-                    host.vsctl(*_each(["--", "--if-exists", "del-port"], ports))
+                with _switch_of(host):
+                    self._switches[host.name].delete_ports(self._ports_of(host, instance_id))
             except BackendUnavailableError as error:
                 failure = error
-        netns.delete(names)
+        for name in names:
+            kernel.forget(name)
         if failure is not None:
             raise failure
 
-    def _make(self, name: str, spec: LaunchSpec) -> None:
-        netns.ip_batch([f"netns add {name}"])
-        with_ipv6 = any(interface.ipv6 for interface in spec.interfaces)
-        netns.set_sysctls(name, netns.QUIET_WITH_IPV6 if with_ipv6 else netns.QUIET)
-        netns.ip_batch(["link set lo up"], name)
+    def _ports_of(self, host: Host, instance_id: str) -> Sequence[str]:
+        with _switch_of(host):
+            return self._switches[host.name].ports_of(instance_id)
+
+    def _plug(self, host: Host, instance_id: str, interfaces: Sequence[InterfaceSpec]) -> None:
+        """Add all ports in one transaction and see that ovs-vswitchd took them."""
+        if not interfaces:
+            return
+        ports = {
+            port_name(one.id): {"iface-id": one.id, "attached-mac": one.mac, "vm-id": instance_id} for one in interfaces
+        }
+        with _switch_of(host):
+            numbers = self._switches[host.name].add_ports(host.bridge, ports)
+        if missing := sorted(ports.keys() - numbers.keys()):
+            raise netns.CommandError(["adding", *missing, "to", host.bridge], "got no port number")
+
+
+def _make(name: str, interfaces: Sequence[InterfaceSpec]) -> None:
+    """Make the namespace, quiet before anything is plugged in that could be spoken to."""
+    netns.ip_batch([f"netns add {name}"])
+    with_ipv6 = any(interface.ipv6 for interface in interfaces)
+    netns.set_sysctls(name, netns.QUIET_WITH_IPV6 if with_ipv6 else netns.QUIET)
 
 
 def _wire(name: str, host: Host, interfaces: Sequence[InterfaceSpec]) -> None:
     """Lay the cables between the instance and the hypervisor, and have the instance use them."""
-    netns.ip_batch([_veth(name, host, interface) for interface in interfaces])
-    for interface in interfaces:
-        netns.checksum_in_software(name, device(interface.device_index))
-        netns.checksum_in_software(host.netns, port_name(interface.id))
-    netns.ip_batch([f"link set {port_name(interface.id)} up" for interface in interfaces], host.netns)
-    for interface in interfaces:
-        guest_network.configure(name, interface)
+    if interfaces:
+        netns.ip_batch([_veth(name, host, interface) for interface in interfaces])
+    with netns.there(host.netns):
+        ports = [port_name(interface.id) for interface in interfaces]
+        kernel.checksum_in_software(*ports)
+        kernel.set_up(*ports)
+    with netns.there(name):
+        kernel.checksum_in_software(*(device(interface.device_index) for interface in interfaces))
+        kernel.set_up("lo")
+        guest_network.configure(interfaces)
 
 
-def _plug(host: Host, instance_id: str, interfaces: Sequence[InterfaceSpec]) -> None:
-    """Add all ports in one transaction and see that ovs-vswitchd took them."""
-    if not interfaces:
-        return
-    words: list[str] = []
-    for interface in interfaces:
-        port = port_name(interface.id)
-        words += ["--", "add-port", host.bridge, port, "--", "set", "Interface", port]
-        words += [f'external_ids:iface-id="{interface.id}"', f'external_ids:attached-mac="{interface.mac}"']
-        words += [f'external_ids:vm-id="{instance_id}"']
-    host.vsctl(*words)
-    ports = [port_name(interface.id) for interface in interfaces]
-    numbers = host.vsctl(*_each(["--", "get", "Interface"], ports, ["ofport"])).split()
-    if any(not number.isdigit() for number in numbers):
-        raise netns.CommandError(["ovs-vsctl", "add-port", host.bridge, *ports], f"got no port number: {numbers}")
-
-
-def _each(before: list[str], names: Iterable[str], after: Iterable[str] = ()) -> list[str]:
-    return [word for name in names for word in (*before, name, *after)]
+@contextmanager
+def _switch_of(host: Host) -> Iterator[None]:
+    try:
+        yield
+    except OvsdbError as error:
+        raise BackendUnavailableError(f"hypervisor {host.name}: {error}") from error
 
 
 def _veth(name: str, host: Host, interface: InterfaceSpec) -> str:

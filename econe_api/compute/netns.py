@@ -12,10 +12,10 @@ import subprocess
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
-_NAMED = Path("/run/netns")
-_PROC = Path("/proc")
+from econe_api.compute import kernel
+
+_PROC = "/proc"
 _ROUNDS = 10  # processes that fork while they are being ended are found by the next round
 
 #: Keeps the kernel from speaking on its own: no router solicitation, no multicast listener reports.
@@ -77,10 +77,20 @@ def inside(netns: str, command: Sequence[str]) -> list[str]:
     return ["ip", "netns", "exec", netns, *command]
 
 
+@contextmanager
+def there(netns: str) -> Iterator[None]:
+    """Have the calling thread, and the processes that it starts, in ``netns`` while the block lasts."""
+    try:
+        with kernel.entered(netns):
+            yield
+    except OSError as error:
+        raise CommandError(["in", "namespace", netns], str(error)) from error
+
+
 def set_sysctls(netns: str, settings: Mapping[str, str]) -> None:
     """Write kernel ``settings`` (paths below /proc/sys) that belong to ``netns``."""
-    script = 'for each; do printf %s "${each#*=}" > "/proc/sys/${each%%=*}"; done'
-    run(inside(netns, ["sh", "-ec", script, "sysctl", *(f"{key}={value}" for key, value in settings.items())]))
+    with there(netns):
+        kernel.write_settings(settings)
 
 
 def checksum_in_software(netns: str, interface: str) -> None:
@@ -88,7 +98,8 @@ def checksum_in_software(netns: str, interface: str) -> None:
 
     A veth leaves them to hardware that is not there, and a userspace switch, unlike the kernel, would notice.
     """
-    run(inside(netns, ["ethtool", "-K", interface, "tx", "off"]))
+    with there(netns):
+        kernel.checksum_in_software(interface)
 
 
 def delete_link(netns: str, interface: str) -> None:
@@ -100,44 +111,50 @@ def delete_link(netns: str, interface: str) -> None:
 def namespaces(prefix: str) -> list[str]:
     """Return the names of the namespaces that start with ``prefix``, in order."""
     try:
-        return sorted(entry.name for entry in _NAMED.iterdir() if entry.name.startswith(prefix))
+        return sorted(entry.name for entry in kernel.NAMED.iterdir() if entry.name.startswith(prefix))
     except FileNotFoundError:
         return []
 
 
 def processes(names: Iterable[str]) -> dict[int, str]:
     """Return who lives in the namespaces ``names``: process id -> namespace."""
-    inodes = {}
-    for name in names:
-        try:
-            inodes[(_NAMED / name).stat().st_ino] = name
-        except FileNotFoundError:
-            continue
+    inodes = _inodes(names)
     found = {}
     if inodes:
-        for entry in _PROC.iterdir():
-            if entry.name.isdigit() and (name := inodes.get(_namespace_of(int(entry.name)), "")):
-                found[int(entry.name)] = name
+        for entry in os.listdir(_PROC):  # noqa: PTH208 - thousands of times a second: no objects for what is not ours
+            if entry.isdigit() and (name := inodes.get(_namespace_of(entry), "")):
+                found[int(entry)] = name
     return found
 
 
-def _namespace_of(pid: int) -> int:
+def _inodes(names: Iterable[str]) -> dict[int, str]:
+    found = {}
+    for name in names:
+        try:
+            found[(kernel.NAMED / name).stat().st_ino] = name
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _namespace_of(pid: str) -> int:
     """Return the inode of the namespace of ``pid``; 0 when the process has ended."""
     try:
-        return (_PROC / str(pid) / "ns" / "net").stat().st_ino
+        return os.stat(f"{_PROC}/{pid}/ns/net").st_ino  # noqa: PTH116 - as above
     except OSError:
         return 0
 
 
 def end_processes(names: Collection[str], patience: float = 2.0) -> None:
     """End every process in the namespaces ``names``: ask, and after ``patience`` seconds insist."""
+    inodes = _inodes(names)
     for _ in range(_ROUNDS):
         found = processes(names)
         if not found:
             return
         with hold(found) as held:
-            still = processes(names)
-            end_held({pid: descriptor for pid, descriptor in held.items() if pid in still}, patience)
+            still = [pid for pid in held if _namespace_of(str(pid)) in inodes]
+            end_held({pid: held[pid] for pid in still}, patience)
 
 
 @contextmanager
@@ -182,7 +199,7 @@ def _all_ended(descriptors: set[int], deadline: float) -> bool:
 
 def delete(names: Iterable[str]) -> None:
     """Delete the namespaces ``names`` with all that is in them, after ending their processes; absent ones are fine."""
-    present = [name for name in names if (_NAMED / name).exists()]
+    present = [name for name in names if (kernel.NAMED / name).exists()]
     end_processes(present)
-    if present:
-        ip_batch([f"netns delete {name}" for name in present])
+    for name in present:
+        kernel.forget(name)

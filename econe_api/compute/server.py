@@ -98,11 +98,12 @@ def answer(worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
         case {"op": "settle" | "observed" as wish, "instances": list(ids)}:
             if len(ids) > _MOST_INSTANCES or not all(isinstance(name, str) for name in ids):
                 return _refusal(f"instances has to be a list of up to {_MOST_INSTANCES} ids")
-            return _observed(worker, ids) if wish == "observed" else _settle(worker, ids, message.get("timeout"))
+            request = str(message.get("request") or "")
+            return (
+                _observed(worker, ids) if wish == "observed" else _settle(worker, ids, message.get("timeout"), request)
+            )
         case {"op": "console", "instance": str(name)}:
-            console = worker.console(name)
-            said = {"output": None, "time": None} if console is None else asdict(console)
-            return {"ok": True, **said}
+            return _console(worker, name)
         case {"op": "opennebula", "host": str(host), "question": dict(question)}:
             return desk.answer(worker.store, host, question)
         case {"op": "status"}:
@@ -110,13 +111,18 @@ def answer(worker: Worker, message: Mapping[str, Any]) -> dict[str, Any]:
     return _refusal("not a request that the compute worker knows")
 
 
-def _settle(worker: Worker, ids: list[str], timeout: object) -> dict[str, Any]:
+def _settle(worker: Worker, ids: list[str], timeout: object, request: str) -> dict[str, Any]:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST_WAIT:
         return _refusal(f"timeout has to be 0 to {_LONGEST_WAIT:g} seconds")
     try:
-        return {"ok": True, "settled": worker.settle(ids, timeout)}
+        return {"ok": True, "settled": worker.settle(ids, timeout, request)}
     except StoreError as error:
         return _refusal(str(error))
+
+
+def _console(worker: Worker, name: str) -> dict[str, Any]:
+    console = worker.console(name)
+    return {"ok": True, **({"output": None, "time": None} if console is None else asdict(console))}
 
 
 def _observed(worker: Worker, ids: list[str]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from econe_api.compute import plan, rows
@@ -28,14 +28,19 @@ from econe_api.compute.backend import (
     ObservedInstance,
     UnderWayError,
 )
+from econe_api.compute.ledger import Ledger
 from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 from econe_api.store.transaction import Transaction
+from telemetry import logs
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL = 1.0
+#: Between looks however often one is woken, so that many instances that come and go cost few looks.
+_LEAST_INTERVAL = 0.05
 _THREADS_PER_HOST = 4
+_MOST_REQUESTS = 10_000
 _LONGEST_PAUSE = 10.0
 
 
@@ -52,6 +57,14 @@ class _Failure:
     pause_ends: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wait:
+    """Somebody waits for these instances."""
+
+    ids: frozenset[str]
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
 class Worker:
     """Holds no truth: killed at any moment, the next one goes on from the rows and from what runs.
 
@@ -60,13 +73,15 @@ class Worker:
 
     def __init__(self, store: Store, backend: ComputeBackend, interval: float = _INTERVAL) -> None:
         self._store = store
+        self._ledger = Ledger(store)
         self._backend = backend
         self._interval = interval
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._pools: dict[str, ThreadPoolExecutor] = {}
-        self._changed = threading.Condition()  # guards all below; told of every finished task
-        self._finished = 0
+        self._lock = threading.Lock()  # guards all below
+        self._waits: set[_Wait] = set()
+        self._requests: dict[str, str] = {}  # instance -> the API request that last asked for it
         self._busy: set[str] = set()
         self._done_meanwhile: set[str] = set()
         self._failures: dict[str, _Failure] = {}
@@ -86,6 +101,7 @@ class Worker:
         while not self._stopping.is_set():
             self._woken.clear()
             self._look()
+            self._stopping.wait(min(_LEAST_INTERVAL, self._interval))
             self._woken.wait(self._interval)
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
@@ -95,35 +111,53 @@ class Worker:
         self._stopping.set()
         self._woken.set()
 
-    def settle(self, ids: Collection[str], timeout: float) -> bool:
+    def settle(self, ids: Collection[str], timeout: float, request: str = "") -> bool:
         """Look now, and wait until no row of ``ids`` is on its way to another state, at most ``timeout`` seconds.
+
+        What is done about them from now on is logged as the API request's ``request``, if there is one.
 
         Returns whether that was reached.  Raises StoreUnavailableError.
         """
-        self._woken.set()
         deadline = time.monotonic() + timeout
-        while True:
-            seen = self._finished
-            if self._settled(ids):
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0 or self._stopping.is_set():
-                return False
-            with self._changed:
-                if self._finished == seen:
-                    # Other processes write rows as well, so look at them now and then without being told.
-                    self._changed.wait(min(left, self._interval))
+        if request:
+            with self._lock:
+                self._requests.update(dict.fromkeys(ids, request))
+                while len(self._requests) > _MOST_REQUESTS:
+                    del self._requests[next(iter(self._requests))]
+        with self._waiting(ids) as finished:
+            self._woken.set()
+            while True:
+                finished.clear()
+                if self._settled(ids):
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    return False
+                # Other processes write rows as well, so look at them now and then without being told.
+                finished.wait(min(left, self._interval))
+
+    @contextmanager
+    def _waiting(self, ids: Collection[str]) -> Iterator[threading.Event]:
+        """Give an event that is set whenever a task for one of ``ids`` has ended."""
+        wait = _Wait(frozenset(ids))
+        with self._lock:
+            self._waits.add(wait)
+        try:
+            yield wait.finished
+        finally:
+            with self._lock:
+                self._waits.remove(wait)
 
     def status(self) -> dict[str, Any]:
         """Return ``{"busy": [instance ids], "problems": [text]}``, with ``"down": text`` while no backend is there."""
-        with self._changed:
+        with self._lock:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items()) if failure.text]
             down = {} if self._down is None else {"down": self._down}
             return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed], **down}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""
-        with self._changed:
+        with self._lock:
             seen = self._observed
         if seen is None:
             return None
@@ -141,7 +175,7 @@ class Worker:
         return self._store.read(rows.worker_call())
 
     def _look(self) -> None:
-        with self._changed:
+        with self._lock:
             self._done_meanwhile.clear()
         down = None
         try:
@@ -155,7 +189,7 @@ class Worker:
         except Exception as error:
             _LOG.exception("looking for work failed")
             found, trouble, observed = [], f"{type(error).__name__}: {error}", None
-        with self._changed:
+        with self._lock:
             self._observed = observed
             self._down = down
             if trouble is not None and [trouble] != self._trouble:
@@ -199,7 +233,8 @@ class Worker:
         text = None
         try:
             _DO[task.kind](self, task)
-            _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host")
+            request = self._requests.get(task.instance_id, "")
+            _LOG.info("%s %s on %s: done", task.kind, task.instance_id, task.host or "its host", extra=logs.of(request))
         except UnderWayError as error:
             _LOG.debug("%s %s on %s: %s", task.kind, task.instance_id, task.host, error)
             text = ""
@@ -208,7 +243,7 @@ class Worker:
         except Exception as error:
             _LOG.exception("%s %s failed", task.kind, task.instance_id)
             text = f"{type(error).__name__}: {error}"
-        with self._changed:
+        with self._lock:
             self._busy.discard(task.instance_id)
             self._done_meanwhile.add(task.instance_id)
             before = self._failures.pop(task.instance_id, None)
@@ -217,9 +252,12 @@ class Worker:
                 pause = min(_LONGEST_PAUSE, self._interval * 2 ** min(times - 1, 10))
                 self._failures[task.instance_id] = _Failure(task.kind, times, text, time.monotonic() + pause)
                 if text and (before is None or before.text != text):
-                    _LOG.warning("%s %s on %s: %s", task.kind, task.instance_id, task.host, text)
-            self._finished += 1
-            self._changed.notify_all()
+                    request = self._requests.get(task.instance_id, "")
+                    what = (task.kind, task.instance_id, task.host, text)
+                    _LOG.warning("%s %s on %s: %s", *what, extra=logs.of(request))
+            for wait in self._waits:
+                if task.instance_id in wait.ids:
+                    wait.finished.set()
         self._woken.set()
 
     def _launch(self, task: Task) -> None:
@@ -233,25 +271,25 @@ class Worker:
                 raise
             _LOG.warning("launch %s on %s failed for good: %s", task.instance_id, task.host, error)
             failure = error
-            self._write(lambda txn: rows.set_failed(txn, task.instance_id, failure.code, failure.reason))
+            self._ledger.write(lambda txn: rows.set_failed(txn, task.instance_id, failure.code, failure.reason))
             return
         if task.row.state == rows.PENDING:
-            self._write(lambda txn: rows.set_running(txn, task.instance_id))
+            self._ledger.write(lambda txn: rows.set_running(txn, task.instance_id))
 
     def _stop(self, task: Task) -> None:
         self._backend.stop(task.instance_id, task.host)
-        self._write(lambda txn: rows.set_stopped(txn, task.instance_id))
+        self._ledger.write(lambda txn: rows.set_stopped(txn, task.instance_id))
 
     def _reboot(self, task: Task) -> None:
         if task.row is None:
             raise ValueError(f"reboot of {task.instance_id} without its row")
         reboots = task.row.reboots
         self._backend.reboot(task.row.spec)
-        self._write(lambda txn: rows.set_rebooted(txn, task.instance_id, reboots))
+        self._ledger.write(lambda txn: rows.set_rebooted(txn, task.instance_id, reboots))
 
     def _terminate(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
-        self._write(lambda txn: rows.set_terminated(txn, task.instance_id))
+        self._ledger.write(lambda txn: rows.set_terminated(txn, task.instance_id))
 
     def _plug(self, task: Task) -> None:
         if task.row is None:
@@ -261,7 +299,7 @@ class Worker:
             self._backend.detach(row.spec, link)
         for link in row.attaching if row.state == rows.RUNNING else ():
             self._backend.attach(row.spec, link)
-        self._write(lambda txn: rows.set_plugged(txn, row))
+        self._ledger.write(lambda txn: rows.set_plugged(txn, row))
 
     def _follow(self, task: Task) -> None:
         seen = task.seen
@@ -269,18 +307,14 @@ class Worker:
             raise ValueError(f"nothing was seen of {task.instance_id} to follow")
         name = task.instance_id
         if seen.state is Condition.ENDED:
-            self._write(lambda txn: rows.set_ended(txn, name, "The virtual machine no longer exists"))
+            self._ledger.write(lambda txn: rows.set_ended(txn, name, "The virtual machine no longer exists"))
         elif seen.state is Condition.STOPPED:
-            self._write(lambda txn: rows.set_stopped_by_others(txn, name, "The virtual machine was stopped"))
+            self._ledger.write(lambda txn: rows.set_stopped_by_others(txn, name, "The virtual machine was stopped"))
         else:
-            self._write(lambda txn: rows.set_running_by_others(txn, name, seen.host))
+            self._ledger.write(lambda txn: rows.set_running_by_others(txn, name, seen.host))
 
     def _remove(self, task: Task) -> None:
         self._backend.terminate(task.instance_id, task.host)
-
-    def _write(self, change: Callable[[Transaction], None]) -> None:
-        with self._store.write(rows.worker_call()) as txn:
-            change(txn)
 
 
 _DO: dict[Kind, Callable[[Worker, Task], None]] = {

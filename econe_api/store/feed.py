@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from econe_api.store.availability import unavailable
 from econe_api.store.engine import REVISION, WRITE
 from econe_api.store.feed_records import READERS
 from econe_api.store.records import Batch, Change, Kind, Record
-from econe_api.store.schema import changes, counters
+from econe_api.store.schema import audit, changes, counters
 from econe_api.store.transaction import FLOOR, lock_writers, trim
+
+_LATEST = 256
+"""How many entries of the audit log are searched for requests; logs are not worth more."""
 
 
 class Feed:
@@ -77,4 +80,11 @@ def _difference(connection: Connection, after: int, present: int) -> Batch:
         only = select(changes.c.object).where(changes.c.revision > after, changes.c.kind == kind.value)
         objects.update(READERS[kind](connection, only))
     found = [Change(kind, key, record) for kind in READERS for key, record in touched.get(kind, {}).items()]
-    return Batch(revision=present, full=False, changes=tuple(found))
+    return Batch(revision=present, full=False, changes=tuple(found), requests=_requests(connection, after))
+
+
+def _requests(connection: Connection, after: int) -> tuple[str, ...]:
+    """The requests that made what has changed after ``after``, as far as they are among the latest of the audit log."""
+    newest = select(func.max(audit.c.id)).scalar_subquery()
+    query = select(audit.c.request_id).where(audit.c.id > newest - _LATEST, audit.c.revision > after)
+    return tuple(connection.scalars(query.order_by(audit.c.id)))

@@ -148,8 +148,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Everything that changed up to ``revision``.  ``full`` = this is the whole state, forget all else."""
+    """Everything that changed up to ``revision``.  ``full`` = this is the whole state, forget all else.
+
+    ``requests`` are the ids of the API requests that made the latest of these changes, for the logs alone.
+    """
 
     revision: int
     full: bool
     changes: tuple[Change, ...]
+    requests: tuple[str, ...] = ()

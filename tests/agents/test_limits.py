@@ -76,3 +76,19 @@ def test_a_switch_that_is_away_is_asked_again(tmp_path, control):
     limits.want("netdev", [1])
     finish(limits, 1.0)
     assert limits.deadline == 1.0 + PERIOD_S
+
+
+def test_limits_of_ports_that_have_gone_are_taken_away_once(control):
+    path, heard = control
+    limits = Limits(Questions(path), 500)
+    limits.want("netdev", [5, 6, 7])
+    finish(limits, 0.0)
+    limits.want("netdev", [7])
+    limits.want("netdev", [6, 7])  # a number that has come back keeps its limit
+    heard.clear()
+    finish(limits, 1.0)
+    left = ("dpctl/ct-set-limits", ["netdev@ovs-netdev", "zone=6,limit=500", "zone=7,limit=500"])
+    assert heard == [left, ("dpctl/ct-del-limits", ["netdev@ovs-netdev", "zone=5"])]
+    heard.clear()
+    finish(limits, 1.0 + PERIOD_S)
+    assert heard == [left]

@@ -60,6 +60,7 @@ def backend(lab: Lab, hosts: Mapping[str, Host]) -> Iterator[NamespaceBackend]:
     for switch in lab.hypervisors.values():
         switch.start()
     made.destroy_all()
+    made.close()
     assert netns.namespaces(f"{lab.name}-i-") == []
     for switch in lab.hypervisors.values():
         assert switch.vsctl("list-ports", "br-int") == "fab0\n"

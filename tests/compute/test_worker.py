@@ -339,7 +339,7 @@ def test_dead_hypervisor_delays_no_other_and_catches_up(
     begin = time.monotonic()
     assert not worker.settle([dead], 0.2)
     assert time.monotonic() - begin < 5
-    until(lambda: f"{dead}: hypervisor h1: ovs-vsctl" in "".join(worker.status()["problems"]))
+    until(lambda: f"{dead}: hypervisor h1: OVSDB" in "".join(worker.status()["problems"]))
     assert tenant.states(dead, well) == ["pending", "running"]
     lab.hypervisor("h1").start()
     assert worker.settle([dead], 30.0)

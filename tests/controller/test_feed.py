@@ -157,7 +157,7 @@ def test_changes_arrive_and_a_poke_makes_it_quick(store, follow):
     revision = _touch(store)
     following.follower.poke(revision)
     following.until(lambda: len(following.batches) == 2)
-    assert following.batches[1] == Batch(revision, False, (Change(Kind.VPC, "vpc-1", None),))
+    assert following.batches[1] == Batch(revision, False, (Change(Kind.VPC, "vpc-1", None),), ("r-1",))
     _touch(store)
     following.until(lambda: len(following.batches) == 3)  # without a poke
     assert following.problems == []

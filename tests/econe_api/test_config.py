@@ -48,6 +48,13 @@ domain = "cloud.example"
 mtu = 1450
 lease = 600
 
+[metrics]
+enabled = true
+api = "[::1]:9000"
+
+[log]
+format = "json"
+
 [[hypervisor]]
 name = "hv2"
 zone = "north-1b"
@@ -86,6 +93,7 @@ def test_defaults_are_a_whole_cloud_without_hosts(nowhere: Path) -> None:
     assert config.key_file == Path("/var/lib/sluice/secrets.key")
     assert (config.api.bind, config.controller.agent_listen) == ("127.0.0.1:8773", "127.0.0.1:6654")
     assert (config.hypervisors, config.zones) == ((), ("us-east-1a",))
+    assert (config.metrics.enabled, config.log.format) == (False, "human")
     assert [image.id[:4] for image in config.images] == ["ami-"]
     assert {"m1.small", "t2.micro", "t3.micro", "t3.small"} <= {entry.name for entry in config.instance_types}
 
@@ -122,6 +130,8 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
     )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
     assert dataclasses.astuple(config.dhcp) == (("192.0.2.1", "192.0.2.2"), "cloud.example", 1450, 600)
+    assert dataclasses.astuple(config.metrics) == (True, "[::1]:9000", "127.0.0.1:9274")
+    assert config.log.format == "json"
     assert config.hypervisors == (
         Hypervisor("hv2", "north-1b", 4, 2048, {"ovsdb": "unix:/run/hv2/db.sock"}),
         Hypervisor("hv1", "north-1a", 1, 1, {}),
@@ -216,6 +226,8 @@ HOST = 'name = "hv1"\nvcpus = 1\nmemory_mib = 1\n'
             '[controller]\nallowed_destinations = ["192.0.2.1"]\ndenied_destinations = ["192.0.2.1/32"]',
             "controller.allowed_destinations: '192.0.2.1/32' is denied as well; leave it out of one of them",
         ),
+        ('[log]\nformat = "xml"', 'log.format: \'xml\' is no format of log lines; write "human" or "json"'),
+        ("[metrics]\nenabled = 1", "metrics.enabled: is an integer, not true or false; write true or false"),
         ("[dhcp]\nlease = 1", "dhcp.lease: 1 is out of range; write a number from 60 to 4294967295"),
         (
             '[dhcp]\ndomain = "-x.example"',

@@ -106,7 +106,10 @@ def test_a_write_is_committed_and_told(client: Any, store: Store, config: Any, l
     assert client.call("CreateImage", InstanceId="i-1", Name="renamed").status == 200
     assert account_name(store) == "renamed"
     assert store.revision() == before + 1
-    assert controller.heard == [{"op": "installed", "revision": before + 1, "timeout": config.acknowledge_timeout}]
+    (heard,) = controller.heard
+    request = heard.pop("request")
+    assert heard == {"op": "installed", "revision": before + 1, "timeout": config.acknowledge_timeout}
+    assert len(request) == 36
 
 
 def test_a_call_that_changes_nothing_tells_nobody_but_settles(
@@ -116,7 +119,11 @@ def test_a_call_that_changes_nothing_tells_nobody_but_settles(
     compute = listen(config.compute.socket, {"ok": True, "settled": True})
     assert client.call("TerminateInstances", **{"InstanceId.1": "i-1", "InstanceId.2": "i-2"}).status == 200
     assert controller.heard == []
-    assert compute.heard == [{"op": "settle", "instances": ["i-1", "i-2"], "timeout": config.settle_timeout}]
+    woken, waited = compute.heard  # to begin at once, and to tell when it has ended
+    request = woken.pop("request")
+    assert woken == {"op": "settle", "instances": ["i-1", "i-2"], "timeout": 0}
+    assert waited == {"op": "settle", "instances": ["i-1", "i-2"], "timeout": config.settle_timeout}
+    assert len(request) == 36
 
 
 def test_nobody_listens_and_the_call_stands(client: Any, store: Store, caplog: pytest.LogCaptureFixture) -> None:

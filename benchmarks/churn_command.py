@@ -1,0 +1,81 @@
+"""``scripts/bench churn``: shows what :mod:`benchmarks.churn` measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import churn as measure
+
+_NOTES = Console(stderr=True)
+_ROWS = (
+    ("RunInstances answered", "run_call_ms"),
+    ("RunInstances -> running", "running_ms"),
+    ("TerminateInstances answered", "terminate_call_ms"),
+    ("TerminateInstances -> gone", "gone_ms"),
+)
+_SHOWN = 5
+
+
+@click.command("churn")
+@click.option("--rate", default=20.0, show_default=True, help="Starts a second, and as many stops.")
+@click.option("--seconds", default=120.0, show_default=True, help="How long.")
+@click.option("--life", default=1.0, show_default=True, help="Seconds that an instance runs before it is stopped.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures to this file as well.")
+def churn(rate: float, seconds: float, life: float, file: Path | None) -> None:
+    """Start and stop instances of the namespace backend, through everything, and look for what is left of them.
+
+    Exit status 1 when something is left, or a call failed.  There is no peer.
+    """
+    if not (0 < rate <= 1000 and 1 <= seconds <= 86400 and 0 <= life <= 3600):
+        raise click.UsageError("0 < rate <= 1000, 1 <= seconds <= 86400 and 0 <= life <= 3600, please")
+    figures = measure.run(rate, seconds, life, _NOTES.print, f"churn{os.getpid()}")
+    Console().print(*_tables(figures))
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if any(figures["residue"].values()) or figures["left_behind"] or figures["failures"]:
+        sys.exit(1)
+
+
+def _tables(figures: Mapping[str, Any]) -> list[Table]:
+    held = f"{figures['starts_per_second']} starts and {figures['stops_per_second']} stops a second"
+    times = Table(
+        title=f"{held} of {figures['rate']:g} each, for {figures['seconds']} s; {figures['failures']} failures"
+    )
+    for title in ("ms", "p50", "p90", "p99", "max"):
+        times.add_column(title, justify="left" if title == "ms" else "right")
+    for title, key in _ROWS:
+        times.add_row(title, *(str(value) for value in figures[key].values()))
+    if figures["first_failure"]:
+        times.caption = f"first failure: {figures['first_failure']}"
+    work = Table(title=f"Work for one instance's start and stop, of {figures['starts']}")
+    cores = (f"{who} {share}" for who, share in figures["cores"].items())
+    work.caption = f"cores of this machine meanwhile: {', '.join(cores)}"
+    for title in ("counter", "each", "process", "CPU ms each"):
+        work.add_column(title, justify="right" if "each" in title else "left")
+    counted, used = list(figures["counters"].items()), list(figures["cpu_seconds"].items())
+    for number in range(max(len(counted), len(used))):
+        left = _each(counted, number, 1 / figures["starts"])
+        right = _each(used, number, 1000 / figures["starts"])
+        work.add_row(*left, *right)
+    residue = Table(title="What is left")
+    for title in ("kind", "left", ""):
+        residue.add_column(title, justify="right" if title == "left" else "left")
+    for kind, left in figures["residue"].items():
+        residue.add_row(kind, str(len(left)), ", ".join(left[:_SHOWN]))
+    return [times, work, residue]
+
+
+def _each(entries: Sequence[tuple[str, float]], number: int, factor: float) -> tuple[str, str]:
+    if number >= len(entries):
+        return "", ""
+    name, total = entries[number]
+    return name, f"{total * factor:.1f}"

@@ -1,0 +1,1 @@
+"""What every process says about itself: log lines and metrics.  Knows nothing of what they are about."""
