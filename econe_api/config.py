@@ -20,6 +20,7 @@ from econe_api.config_sections import (
     DhcpConfig,
     Hypervisor,
     Image,
+    ImagesConfig,
     InstanceType,
     MetadataConfig,
     read_api,
@@ -28,6 +29,7 @@ from econe_api.config_sections import (
     read_dhcp,
     read_hypervisor,
     read_image,
+    read_images,
     read_instance_type,
     read_metadata,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "DhcpConfig",
     "Hypervisor",
     "Image",
+    "ImagesConfig",
     "InstanceType",
     "MetadataConfig",
     "load",
@@ -81,6 +84,7 @@ class Config:
     ipv6: bool = False
     fabric: str = "vlan"
     metadata: MetadataConfig = field(default_factory=MetadataConfig)
+    library: ImagesConfig = field(default_factory=lambda: ImagesConfig(Path("images"), Path("uploads")))
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -181,6 +185,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         ipv6=top.boolean("ipv6", default=False),
         fabric=_fabric(top),
         metadata=read_metadata(top.table("metadata")),
+        library=read_images(top.table("images"), state),
     )
     top.finish()
     return config

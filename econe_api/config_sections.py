@@ -105,10 +105,19 @@ class Hypervisor:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """``[[image]]``: what instances can be made from; ``id`` starts with ``ami-``."""
+    """``[[image]]``: what instances can be made from; ``id`` starts with ``ami-``, ``file`` is its qcow2 file."""
 
     id: str
     name: str
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """``[images]``: ``directory`` keeps the images that accounts register, copied from files in ``uploads``."""
+
+    directory: Path
+    uploads: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +233,24 @@ def read_hypervisor(table: Table, region: str) -> Hypervisor:
 
 def read_image(table: Table) -> Image:
     """Read an ``[[image]]``."""
-    image = Image(id=table.text("id", longest=32), name=table.text("name", longest=128))
+    image = Image(
+        id=table.text("id", longest=32),
+        name=table.text("name", longest=128),
+        file=table.optional_path("file"),
+    )
     if not image.id.startswith("ami-"):
         raise table.error("id", f"{image.id!r} is no image id", "start it with ami-")
     table.finish()
     return image
+
+
+def read_images(table: Table, state: Path) -> ImagesConfig:
+    """Read ``[images]``; its directories are in ``state`` unless it says otherwise."""
+    images = ImagesConfig(
+        directory=table.path("directory", state / "images"), uploads=table.path("uploads", state / "uploads")
+    )
+    table.finish()
+    return images
 
 
 def read_instance_type(table: Table) -> InstanceType:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from channel.client import request
+from econe_api.compute.libvirt_xml import interface_uuid
 from econe_api.compute.namespaces import guest_namespace
 from econe_api.config import Config, load
 from topologies import cloud_file, control_plane, layout
@@ -20,7 +21,11 @@ from topologies.daemon import Daemon
 from topologies.errors import LabError
 from topologies.lab import Lab
 from topologies.ovs import OpenVSwitch
+from topologies.stage import Inside
 from topologies.vantage import Vantage
+
+if TYPE_CHECKING:
+    from topologies.machines import Machines
 
 _LONGEST_STATE = 72  # bytes; the path of the longest socket in it must stay below Linux's 108
 
@@ -33,6 +38,8 @@ class Plan:
     kept by :meth:`Cloud.close` but for what only makes sense while it runs), ``api_port`` 0 takes a free one, and
     ``first`` to ``last`` are the elastic IPs.  ``fabric`` is one of :data:`topologies.layout.FABRICS`,
     ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`).
+    ``backend`` is "namespace", or "libvirt": real virtual machines, for which ``scripts/setup libvirt`` installs what
+    is needed.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Plan:
     last: str = PUBLIC_RANGE[1]
     fabric: str = "vlan"
     revoked_connections: str = "cut"
+    backend: str = "namespace"
 
 
 class Cloud:
@@ -67,6 +75,7 @@ class Cloud:
         self._port = plan.api_port
         self._processes = Processes(plan.state, self.config_file, check)
         self._config: Config | None = None
+        self._machines = _machines(self.lab, plan)
 
     def __enter__(self) -> Cloud:
         return self.start()
@@ -85,6 +94,8 @@ class Cloud:
             self._prepare()
             self.lab.build(self._step)
             control_plane.serve_page(self.outside)
+            if self._machines is not None:
+                self._machines.start(self._step)
             self._step("store, address pool and account")
             self._keys = control_plane.fill_store(self.config, self.plan.first, self.plan.last)
             self._step("controller, agents, compute worker and API")
@@ -129,8 +140,10 @@ class Cloud:
         """Return a boto3 EC2 client that neither retries nor takes a proxy; ``keys`` None = the cloud's own."""
         return control_plane.client(self.endpoint, self.config.region, keys or self._keys)
 
-    def guest(self, instance: str) -> Vantage:
+    def guest(self, instance: str) -> Inside:
         """Return the inside of an instance."""
+        if self._machines is not None:
+            return self._machines.inside(instance)
         return Vantage(guest_namespace(self.plan.name, instance))
 
     @property
@@ -141,10 +154,10 @@ class Cloud:
     def host_of(self, interface: str) -> str | None:
         """Return the hypervisor whose switch has the port of a network interface (``eni-...``)."""
         for name, switch in self.lab.hypervisors.items():
-            if switch.vsctl(
-                "--bare", "--columns=name", "find", "Interface", f"external_ids:iface-id={interface}"
-            ).strip():
-                return name
+            for written in (interface, interface_uuid(interface)):
+                find = ("--bare", "--columns=name", "find", "Interface", f"external_ids:iface-id={written}")
+                if switch.vsctl(*find).strip():
+                    return name
         return None
 
     def hypervisor(self, name: str) -> OpenVSwitch:
@@ -193,8 +206,16 @@ class Cloud:
         if len(str(state).encode()) > _LONGEST_STATE:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
-        hypervisors, revoked = cloud_file.options(self.lab), self.plan.revoked_connections
-        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, revoked, self.plan.fabric)
+        hypervisors = cloud_file.options(self.lab) if self._machines is None else self._machines.options()
+        cloud_file.write(
+            self.config_file,
+            self._port,
+            layout.CONTROLLER_IP,
+            hypervisors,
+            self.plan.revoked_connections,
+            self.plan.fabric,
+            self.plan.backend,
+        )
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:
@@ -206,3 +227,15 @@ class Cloud:
         for host in self.lab.hypervisors:
             arguments = ("agents", *cloud_file.agent_arguments(self.lab, host))
             self._processes.start(f"agent {host}", arguments, self.lab.netns(host))
+
+
+def _machines(lab: Lab, plan: Plan) -> Machines | None:
+    if plan.backend != "libvirt":
+        return None
+    try:
+        from topologies.machines import Machines  # needs libvirt's binding, which the other backend does without
+    except ImportError as error:
+        raise LabError(
+            f"virtual machines need libvirt's binding for Python ({error}): run scripts/setup libvirt"
+        ) from error
+    return Machines(lab)

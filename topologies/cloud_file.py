@@ -23,13 +23,16 @@ def write(
     hypervisors: Mapping[str, Mapping[str, object]],
     revoked_connections: str = "cut",
     fabric: str = "vlan",
+    backend: str = "namespace",
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
-    ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
+    ``hypervisors`` are the options of the compute ``backend`` by name.  LabError when the directory cannot be written.
     """
     hosts = [_hypervisor(host, table) for host, table in hypervisors.items()]
-    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric), *hosts])
+    text = "\n".join(
+        [_services(path.parent.absolute(), port, controller, revoked_connections, fabric, backend), *hosts]
+    )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -70,7 +73,7 @@ def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
     return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
-def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str) -> str:
+def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str, backend: str) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
@@ -85,7 +88,7 @@ agent_listen = "{controller}:{AGENT_PORT}"
 revoked_connections = {_text(revoked_connections)}
 
 [compute]
-backend = "namespace"
+backend = {_text(backend)}
 """
 
 

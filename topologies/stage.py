@@ -51,6 +51,16 @@ class Names(dict[str, str]):
         raise UnknownNameError(name)
 
 
+class Inside(Protocol):
+    """The inside of an instance: what can be asked from there."""
+
+    def fetch(self, host: str, port: int = 80) -> str:
+        """Ask a guest's web server: "ID saw ADDRESS", or "no answer"."""
+
+    def echo(self, host: str, port: int) -> str:
+        """Say one line to the echo server at ``host``; return "echo" or "no answer"."""
+
+
 class TouredCloud(Protocol):
     """A running cloud, wherever it runs."""
 
@@ -65,7 +75,7 @@ class TouredCloud(Protocol):
     def ec2(self) -> Any:
         """Return a boto3 client of its API."""
 
-    def guest(self, instance: str) -> Vantage:
+    def guest(self, instance: str) -> Inside:
         """Return the inside of an instance."""
 
     def host_of(self, interface: str) -> str | None:
@@ -98,7 +108,7 @@ class Stage:
         answer: dict[str, Any] = getattr(self._ec2, action)(**parameters)
         return answer
 
-    def guest(self, name: str) -> Vantage:
+    def guest(self, name: str) -> Inside:
         """The inside of the instance that the tour calls ``name``."""
         return self.cloud.guest(self.ids[name])
 

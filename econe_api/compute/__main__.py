@@ -18,7 +18,19 @@ from econe_api.config import Config, ConfigError, load
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 
-BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {"namespace": NamespaceBackend.from_config}
+
+def _libvirt(config: Config) -> ComputeBackend:
+    try:
+        from econe_api.compute.libvirt_backend import LibvirtBackend  # Debian's binding, on control nodes that use it
+    except ImportError as error:
+        raise ConfigError(f"compute.backend 'libvirt': {error}; run scripts/setup libvirt") from error
+    return LibvirtBackend.from_config(config)
+
+
+BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {
+    "libvirt": _libvirt,
+    "namespace": NamespaceBackend.from_config,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

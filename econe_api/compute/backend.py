@@ -7,10 +7,10 @@ though never two for the same instance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class LaunchSpec:
     """An instance as it shall run on hypervisor ``host``; ``interfaces`` are ordered by device index.
 
     ``image`` is an ``ami-`` id, ``instance_type`` a name such as "t2.micro", ``user_data`` what the client sent
-    (base64), None without.
+    (base64), None without; ``public_key`` is the one line of ``authorized_keys`` that it asked for by name.
     """
 
     instance_id: str
@@ -49,6 +49,7 @@ class LaunchSpec:
     instance_type: str
     user_data: str | None
     interfaces: tuple[InterfaceSpec, ...]
+    public_key: str | None = None
 
 
 class Condition(StrEnum):
@@ -126,4 +127,16 @@ class ComputeBackend(Protocol):
         """Make the interface be plugged in no more; raises :class:`BackendUnavailableError` when it may still be."""
 
     def list(self) -> Mapping[str, ObservedInstance]:
-        """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""
+        """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess.
+
+        Of several hypervisors some may be silent; their instances are then left out, as long as launching one of them
+        fails with BackendUnavailableError until its hypervisor answers.
+        """
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A backend that has something to say about its hypervisors besides what its methods raise."""
+
+    def problems(self) -> Sequence[str]:
+        """What keeps hypervisors from being asked now, one line each."""

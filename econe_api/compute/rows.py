@@ -22,6 +22,7 @@ from econe_api.store.attachments import (
     make_available,
     set_attached,
 )
+from econe_api.store.key_tables import key_pairs
 from econe_api.store.schema import instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
 
@@ -79,7 +80,10 @@ def load(connection: Connection) -> list[InstanceRow]:
     for row in connection.execute(linked):
         link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
         links[row.instance].append((row.attachment_state or ATTACHED, link))
-    rows = connection.execute(select(instances).where(living).order_by(instances.c.id))
+    named = (key_pairs.c.account == instances.c.account) & (key_pairs.c.name == instances.c.key_name)
+    rows = connection.execute(
+        select(instances, key_pairs.c.public_key).outerjoin(key_pairs, named).where(living).order_by(instances.c.id)
+    )
     return [_instance(row, links[row.id]) for row in rows]
 
 
@@ -102,6 +106,7 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
         instance_type=row.type,
         user_data=row.user_data,
         interfaces=tuple(links),
+        public_key=row.public_key,
     )
 
 

@@ -23,6 +23,7 @@ from econe_api.compute.backend import (
     Console,
     LaunchFailedError,
     ObservedInstance,
+    Reporting,
 )
 from econe_api.compute.plan import Kind, Task
 from econe_api.store.errors import StoreError
@@ -102,7 +103,8 @@ class Worker:
         """Return ``{"busy": [instance ids], "problems": [text]}``."""
         with self._changed:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items())]
-            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed]}
+            hosts = self._backend.problems() if isinstance(self._backend, Reporting) else ()
+            return {"busy": sorted(self._busy), "problems": [*self._trouble, *hosts, *failed]}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""
