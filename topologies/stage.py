@@ -84,13 +84,14 @@ class TouredCloud(Protocol):
 
 @dataclass(slots=True)
 class Stage:
-    """The cloud and what the steps so far have made."""
+    """The cloud and what the steps so far have made; every look's bound is ``patience`` times as long."""
 
     cloud: TouredCloud
     check: Callable[[], None]
     ids: Names = field(default_factory=Names)
     calls: list[str] = field(default_factory=list)
     talk: Conversation | None = None
+    patience: float = 1.0
     _ec2: Any = None
 
     def __post_init__(self) -> None:
@@ -119,6 +120,6 @@ class Stage:
             self.check()
             seen = look.see()
             passed = time.monotonic() - start
-            if seen == look.expected or passed > look.bound:
+            if seen == look.expected or passed > look.bound * self.patience:
                 return Observation(look.what, look.expected, seen, round(passed, 3))
             time.sleep(_PAUSE)

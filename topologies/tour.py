@@ -6,7 +6,7 @@ Steps are data; :func:`take` runs them in order, whatever each one sees, and giv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -55,10 +55,10 @@ class Report:
         return {**asdict(self), "observations": seen, "as_expected": self.as_expected}
 
 
-def take(stage: Stage, begins: Callable[[str], None]) -> Iterator[Report]:
-    """Take the tour's steps one after the other; ``begins`` hears the name of each."""
+def take(stage: Stage, begins: Callable[[str], None], steps: Sequence[Step] | None = None) -> Iterator[Report]:
+    """Take the steps (:data:`STEPS` by default) one after the other; ``begins`` hears the name of each."""
     with ExitStack() as stack:
-        for step in STEPS:
+        for step in STEPS if steps is None else steps:
             begins(step.name)
             yield _take(step, stage, stack)
 
@@ -102,6 +102,18 @@ def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
             lambda: " and ".join(sorted({_host(stage, "a"), _host(stage, "b")})),
         ),
     ]
+
+
+def _boot(stage: Stage, _stack: ExitStack) -> list[Look]:
+    def last_line(name: str) -> str:
+        said = stage.ask("get_console_output", InstanceId=stage.ids[name]).get("Output", "").split("\n")
+        return next((line.strip() for line in reversed(said) if line.strip()), "nothing")
+
+    def console(name: str) -> Look:
+        ready = f"guest: {stage.ids[name]} is ready"
+        return Look(f"last line on the console of {stage.ids[name]}", ready, lambda: last_line(name))
+
+    return [console("a"), console("b")]
 
 
 def _associate(stage: Stage, _stack: ExitStack) -> list[Look]:
@@ -210,6 +222,8 @@ STEPS = (
     Step("Terminate: the address is free again", _terminate),
     Step("Release the address, delete the groups", _release),
 )
+#: The tour of virtual machines, which have to boot before they answer.
+MACHINE_STEPS = (STEPS[0], Step("Both virtual machines boot", _boot), *STEPS[1:])
 
 
 def _tcp(port: int, source: dict[str, Any]) -> dict[str, Any]:
