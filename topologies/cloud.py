@@ -98,6 +98,8 @@ class Cloud:
                 self._machines.start(self._step)
             self._step("store, address pool and account")
             self._keys = control_plane.fill_store(self.config, self.plan.first, self.plan.last)
+            if self._machines is not None:
+                self._machines.upload(control_plane.account_id(self.config))
             self._step("controller, agents, compute worker and API")
             self._start_processes()
             self.await_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from topologies import guest_image
 from topologies.errors import LabError
 from topologies.lab import Lab
 from topologies.libvirtd import Libvirtd
+from topologies.tour import UPLOAD
 from topologies.vantage import SHUT
 
 IMAGE = "ami-0123456789abcdef0"
@@ -46,6 +48,12 @@ class Machines:
         progress("an image of kernel and busybox")
         self.image.parent.mkdir(parents=True, exist_ok=True)
         guest_image.build(self.image)
+
+    def upload(self, account: str) -> None:
+        """Give an account the image as a file that it can register, under the name of the tour's."""
+        folder = self._folder / "uploads" / account
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.image, folder / UPLOAD)
 
     def inside(self, instance: str) -> MachineInside:
         """Return the inside of an instance's machine."""

@@ -20,6 +20,8 @@ from topologies.vantage import SHUT
 
 IMAGE = "ami-0123456789abcdef0"
 TYPE = "t3.micro"
+#: The file that the cloud of virtual machines has uploaded for the account.
+UPLOAD = "guest.qcow2"
 WEB_PORT = 80
 ECHO_PORT = 9000
 #: A connection whose echo has not come for so many seconds has stopped; its client talks every tenth of a second.
@@ -79,6 +81,16 @@ def _take(step: Step, stage: Stage, stack: ExitStack) -> Report:
     return Report(step.name, tuple(stage.calls[already:]), tuple(observations), passed, error)
 
 
+def _register(stage: Stage, _stack: ExitStack) -> list[Look]:
+    made = stage.call("register_image", Name="busybox of the tour", ImageLocation=UPLOAD)
+    stage.ids["image"] = image = made["ImageId"]
+
+    def state() -> str:
+        return str(stage.ask("describe_images", ImageIds=[image])["Images"][0]["State"])
+
+    return [Look(f"state of {image}", "available", state)]
+
+
 def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
     for name in ("web", "backend"):
         group = stage.call("create_security_group", GroupName=name, Description=f"{name} of the tour")
@@ -86,7 +98,7 @@ def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
     for name, groups in (("a", ["web"]), ("b", ["web", "backend"])):
         made = stage.call(
             "run_instances",
-            ImageId=IMAGE,
+            ImageId=stage.ids.get("image", IMAGE),
             InstanceType=TYPE,
             MinCount=1,
             MaxCount=1,
@@ -203,6 +215,13 @@ def _terminate(stage: Stage, _stack: ExitStack) -> list[Look]:
     ]
 
 
+def _deregister(stage: Stage, _stack: ExitStack) -> list[Look]:
+    stage.call("deregister_image", ImageId=stage.ids["image"])
+    return [
+        Look("images of the account", "0", lambda: str(len(stage.ask("describe_images", Owners=["self"])["Images"])))
+    ]
+
+
 def _release(stage: Stage, _stack: ExitStack) -> list[Look]:
     stage.call("release_address", AllocationId=stage.ids["allocation"])
     for name in ("backend", "web"):
@@ -223,7 +242,13 @@ STEPS = (
     Step("Release the address, delete the groups", _release),
 )
 #: The tour of virtual machines, which have to boot before they answer.
-MACHINE_STEPS = (STEPS[0], Step("Both virtual machines boot", _boot), *STEPS[1:])
+MACHINE_STEPS = (
+    Step("Register an image from an uploaded file", _register),
+    STEPS[0],
+    Step("Both virtual machines boot", _boot),
+    *STEPS[1:],
+    Step("Deregister the image", _deregister),
+)
 
 
 def _tcp(port: int, source: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select
 
 from econe_api.actions import (
+    image_rows,
     instance_rows,
     key_pairs,
     launch_request,
@@ -45,6 +46,7 @@ def run(call: Call, txn: Transaction) -> dict[str, Any]:
     earlier = _earlier(txn, request)
     if earlier is not None:
         return _answer(txn, earlier)
+    image_rows.check_launchable(txn, request.image)
     if request.key_name is not None:
         key_pairs.check(txn, request.key_name)
     links = LaunchedInterfaces(txn, request)

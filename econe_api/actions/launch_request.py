@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, interface_request, launch_options, metadata_options, tag_rows
+from econe_api.actions import interface_request, launch_options, metadata_options, tag_rows
 from econe_api.actions.interface_request import InterfaceRequest
 from econe_api.actions.launch_options import LaunchOptions
 from econe_api.actions.parameters import refuse_unsupported, require
@@ -78,8 +78,8 @@ def parse(params: Params, config: Config) -> LaunchRequest:
     """The launch that ``params`` ask for.
 
     Raises:
-        Ec2Error: MissingParameter, InvalidParameterValue, InvalidParameterCombination, InvalidAMIID.Malformed,
-            InvalidAMIID.NotFound, InvalidUserData.Malformed, UnsupportedOperation.
+        Ec2Error: MissingParameter, InvalidParameterValue, InvalidParameterCombination, InvalidUserData.Malformed,
+            UnsupportedOperation.
 
     """
     require(params, "ImageId", "MinCount", "MaxCount")
@@ -90,7 +90,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
     launch_options.check_cpu(params.get("CpuOptions") or {}, size)
     least, most = _counts(params)
     return LaunchRequest(
-        image=_image(params["ImageId"], config),
+        image=params["ImageId"],
         size=size,
         least=least,
         most=most,
@@ -124,13 +124,6 @@ def _counts(params: Params) -> tuple[int, int]:
             "InvalidParameterValue", f"Value ({least}) for parameter minCount is invalid. It is above maxCount ({most})"
         )
     return least, most
-
-
-def _image(image: str, config: Config) -> str:
-    if image not in {known.id for known in config.images}:
-        identifiers.check("ami", [image])
-        raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
-    return image
 
 
 def instance_type(name: str, config: Config) -> InstanceType:

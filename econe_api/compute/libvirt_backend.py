@@ -66,7 +66,9 @@ class LibvirtBackend:
             raise LaunchFailedError(domains.FAILED, f"there is no instance type {spec.instance_type} any more")
         if self._ask(host, partial(domains.runs, options=host.options, instance_id=spec.instance_id)):
             return
-        disk = self._provide_image(host, spec.image)
+        # A machine that has run before has a disk of its own, whatever has become of its image.
+        kept = self._ask(host, partial(domains.has_disk, options=host.options, instance_id=spec.instance_id))
+        disk = 0 if kept else self._provide_image(host, spec.image)
         boot = partial(domains.boot, options=host.options, spec=spec, size=size, disk=disk)
         try:
             host.call(boot, _BOOT_SECONDS)

@@ -63,6 +63,11 @@ def runs(connection: Any, options: Options, instance_id: str) -> bool:
     return domain is not None and domain.state()[0] in RUNS
 
 
+def has_disk(connection: Any, options: Options, instance_id: str) -> bool:
+    """Whether an instance has a disk already."""
+    return Pool(connection, options.pool).has(f"{instance_id}.qcow2")
+
+
 def all_of(connection: Any, options: Options) -> dict[str, Condition]:
     """Return the instances of this cloud on a hypervisor, all of them in one question."""
     pattern = re.compile(rf"{re.escape(options.prefix)}-(i-[0-9a-f]{{8,17}})")
