@@ -162,6 +162,13 @@ class Cloud:
                     return name
         return None
 
+    @property
+    def machines(self) -> Machines:
+        """The virtual machines' side; LabError when this cloud has none."""
+        if self._machines is None:
+            raise LabError("instances of this cloud are namespaces")
+        return self._machines
+
     def hypervisor(self, name: str) -> OpenVSwitch:
         """Return the switch of a hypervisor, "h1", "h2", ..."""
         return self.lab.hypervisor(name)

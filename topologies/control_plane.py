@@ -107,7 +107,7 @@ def account_id(config: Config) -> str:
     try:
         for account in list_accounts(store):
             if account.name == ACCOUNT:
-                return account.id
+                return account.account_id
         raise LabError(f"account {ACCOUNT} has just been deleted: start again")
     finally:
         store.close()

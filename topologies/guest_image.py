@@ -33,7 +33,7 @@ _PLACES = {
     "fetch": "bin/fetch",
     "udhcpc": "etc/udhcpc",
     "index.cgi": "www/cgi-bin/index.cgi",
-    "power": "etc/acpi/PWRF/0",
+    "power": "etc/acpi/PWRF/00000080",
 }
 _DISK_MIB = 32
 _SYSLINUX = """\

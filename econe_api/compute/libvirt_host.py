@@ -204,7 +204,7 @@ class LibvirtHost:
             if known is not None and known.isAlive():
                 return known
             made = libvirt.open(self.options.uri)
-            made.setKeepAlive(*_KEEPALIVE)
+            _probe(made)
             with self._lock:
                 self._connection = made
             return made
@@ -216,6 +216,14 @@ class LibvirtHost:
                 _LOG.warning("%s", fault)
             self._fault, self._asked_again = fault, time.monotonic() + _PAUSE
             self._connection, self._connecting = None, threading.Lock()
+
+
+def _probe(connection: Any) -> None:
+    try:
+        connection.setKeepAlive(*_KEEPALIVE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:  # there is nobody at the other end to be probed
+            raise
 
 
 def is_lost(error: Any) -> bool:
