@@ -65,10 +65,14 @@ class ControllerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ComputeConfig:
-    """``[compute]``: what runs instances, and the unix socket of the worker that does."""
+    """``[compute]``: what runs instances, and the unix socket of the worker that does.
+
+    With ``host_pinning`` a launch may name its hypervisor, as ``Placement.HostId``.
+    """
 
     backend: str
     socket: Path
+    host_pinning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +189,9 @@ def read_controller(table: Table, state: Path) -> ControllerConfig:
 def read_compute(table: Table, state: Path) -> ComputeConfig:
     """Read ``[compute]``; its socket is in ``state`` unless it says otherwise."""
     compute = ComputeConfig(
-        backend=table.text("backend", "namespace"), socket=table.path("socket", state / "compute.sock")
+        backend=table.text("backend", "namespace"),
+        socket=table.path("socket", state / "compute.sock"),
+        host_pinning=table.boolean("host_pinning", default=False),
     )
     table.finish()
     return compute

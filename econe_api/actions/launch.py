@@ -126,7 +126,8 @@ def _plan(txn: Transaction, request: LaunchRequest, subnets: Sequence[Row[Any]],
     links.look_for_addresses(subnets)
     plans = []
     for subnet in subnets:
-        here = {host.name: left[host.name] for host in txn.config.hypervisors if host.zone == subnet.zone}
+        hosts_here = [host.name for host in txn.config.hypervisors if host.zone == subnet.zone]
+        here = {name: left[name] for name in hosts_here if request.host in (None, name)}
         hosts = placement.spread(here, request.size, most)
         count = min(len(hosts), links.most_in(subnet, len(hosts)))
         plans.append((count, _Plan(subnet, hosts), sum(room.memory_mib for room in here.values())))

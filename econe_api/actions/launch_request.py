@@ -48,9 +48,10 @@ _PLACEMENT_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Tenancy": ("default",), "A
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """A launch.  ``links`` are the interfaces of each instance by device index; ``zone`` None = free to choose.
+    """A launch.  ``links`` are the interfaces of each instance by device index.
 
-    ``group_names`` are the groups of the only interface, beside those in ``links``.
+    ``zone`` and ``host`` None = free to choose; ``group_names`` are the groups of the only interface, beside those in
+    ``links``.
     """
 
     image: str
@@ -62,6 +63,7 @@ class LaunchRequest:
     links: tuple[InterfaceRequest, ...]
     group_names: tuple[str, ...]
     zone: str | None
+    host: str | None
     token: str | None
     fingerprint: str
     tags: Mapping[str, tag_rows.Tags]
@@ -100,6 +102,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         links=interface_request.of_launch(params, config, most),
         group_names=tuple(params.get("SecurityGroups") or ()),
         zone=_zone(params.get("Placement") or {}, config),
+        host=_host(params.get("Placement") or {}, config),
         token=check_token(params.get("ClientToken")),
         fingerprint=fingerprint(params),
         # Clients tag the volumes of an instance as they tag the instance; it has none, so these tags go nowhere.
@@ -140,11 +143,19 @@ def instance_type(name: str, config: Config) -> InstanceType:
 
 
 def _zone(placement: Mapping[str, Any], config: Config) -> str | None:
-    refuse_unsupported(placement, _PLACEMENT, _PLACEMENT_NEUTRAL)
+    known = _PLACEMENT | ({"HostId"} if config.compute.host_pinning else set())
+    refuse_unsupported(placement, known, _PLACEMENT_NEUTRAL)
     zone = placement.get("AvailabilityZone") or None
     if zone is not None and zone not in config.zones:
         raise Ec2Error("InvalidParameterValue", f"Invalid Availability Zone ({zone})")
     return zone
+
+
+def _host(placement: Mapping[str, Any], config: Config) -> str | None:
+    host = placement.get("HostId") or None
+    if host is not None and host not in {known.name for known in config.hypervisors}:
+        raise Ec2Error("InvalidHostID.NotFound", f"The host ID '{host}' does not exist")
+    return host
 
 
 def check_token(token: str | None) -> str | None:
