@@ -1,8 +1,9 @@
 """A libvirtd of its own for a hypervisor of the lab: in its namespace, on its switch, with nothing of the machine's.
 
 libvirt has its directories compiled in.  So each daemon gets directories of its own mounted there, in the mount
-namespace that ``ip netns exec`` makes; only its sockets are elsewhere, where everybody finds them.  Its ovs-vsctl finds
-the hypervisor's database by ``OVS_RUNDIR``.  Domains end with the lab's namespaces, whatever becomes of the daemon.
+namespace that ``ip netns exec`` makes, and a host name of its own; only its sockets are elsewhere, where everybody
+finds them.  Its ovs-vsctl finds the hypervisor's database by ``OVS_RUNDIR``.  Machines end with the lab's namespaces,
+whatever becomes of the daemon.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ class Libvirtd:
         """Where it listens, as ``options.uri`` takes it."""
         return f"qemu+unix:///system?socket={self.folder}/libvirt-sock"
 
+    @property
+    def pool(self) -> Path:
+        """The directory of its storage pool."""
+        return self.folder / "pool"
+
     def options(self) -> dict[str, object]:
         """What the libvirt backend has to know about the hypervisor."""
         kind = "kvm" if kvm_works() else "qemu"
@@ -70,7 +76,7 @@ class Libvirtd:
             return self
         for name in _PLACES:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "pool").mkdir(exist_ok=True)
+        self.pool.mkdir(exist_ok=True)
         (self.folder / "etc" / "qemu.conf").write_text(_QEMU)
         identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{self._lab.name}-{self.host}")
         (self.folder / "libvirtd.conf").write_text(_DAEMON.format(folder=self.folder, uuid=identity))
@@ -81,7 +87,7 @@ class Libvirtd:
         with (self.folder / "out.log").open("ab") as log:
             self._process = self._lab.popen(
                 self.host,
-                *("sh", "-c", f"{mounts} && {daemon}"),
+                *("unshare", "--uts", "sh", "-c", f"hostname {self._lab.netns(self.host)} && {mounts} && {daemon}"),
                 stdout=log,
                 stderr=log,
                 env=self._lab.hypervisor(self.host).environment,
@@ -117,7 +123,7 @@ class Libvirtd:
         connection = libvirt.open(self.uri)
         try:
             if POOL not in connection.listStoragePools():
-                target = f"<target><path>{self.folder}/pool</path></target>"
+                target = f"<target><path>{self.pool}</path></target>"
                 connection.storagePoolCreateXML(f"<pool type='dir'><name>{POOL}</name>{target}</pool>", 0)
         finally:
             connection.close()

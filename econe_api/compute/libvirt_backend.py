@@ -34,7 +34,7 @@ from econe_api.config import Config, ConfigError, InstanceType
 from econe_api.images import library
 from econe_api.images.qcow2 import ImageError
 
-_LIST_SECONDS, _CALL_SECONDS, _BOOT_SECONDS, _COPY_SECONDS = 5.0, 20.0, 60.0, 3600.0
+_SILENT_SECONDS, _LIST_SECONDS, _CALL_SECONDS, _BOOT_SECONDS, _COPY_SECONDS = 1.0, 5.0, 20.0, 60.0, 3600.0
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
@@ -155,10 +155,12 @@ class LibvirtBackend:
             except BackendUnavailableError as error:
                 faults.append(str(error))
         observed: dict[str, ObservedInstance] = {}
-        deadline = time.monotonic() + _LIST_SECONDS
+        start = time.monotonic()
         for host, answer in begun:
+            # One that was silent the last time is not waited for as long: everybody else waits with us.
+            seconds = _SILENT_SECONDS if host.fault else _LIST_SECONDS
             try:
-                found = host.wait(answer, max(0.1, deadline - time.monotonic()))
+                found = host.wait(answer, max(0.1, start + seconds - time.monotonic()))
             except (BackendUnavailableError, libvirt.libvirtError) as error:
                 faults.append(gist(error))
                 continue

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from agents.ports import interface_id
 from channel.client import request
 from econe_api.compute.libvirt_xml import interface_uuid
+from sluice.commands import cli
 from topologies.cloud import Cloud, Plan
 from topologies.layout import OUTSIDE_IP
 from topologies.libvirtd import Libvirtd
@@ -177,9 +179,24 @@ def test_machines_outlive_the_daemon(room):
     assert room.cloud.guest(room.a).run("cat /run/id").strip() == room.a
 
 
+def test_a_machine_migrates_while_it_runs_and_keeps_its_addresses(room):
+    source, target = room.host(room.a), room.host(room.b)
+    assert source != target
+    (address,) = room.ec2.describe_addresses(Filters=[{"Name": "instance-id", "Values": [room.a]}])["Addresses"]
+    boots = room.cloud.guest(room.a).run("cat /proc/sys/kernel/random/boot_id")
+    room.cloud.machines.migrate(room.a, source, target)
+    said = CliRunner().invoke(cli, ["--config", str(room.cloud.config_file), "instance", "moved", room.a, target])
+    assert said.exit_code == 0, said.output
+    assert room.host(room.a) == target
+    expected = f"{room.a} saw {OUTSIDE_IP}"
+    until(lambda: room.cloud.outside.fetch(address["PublicIp"]) == expected, "its elastic IP does not follow", 30)
+    assert room.cloud.guest(room.a).run("cat /proc/sys/kernel/random/boot_id") == boots
+    assert room.state(room.a) == "running"
+
+
 def test_stopping_presses_the_power_button_and_the_disk_stays(room):
     host, disk = room.host(room.a), f"{room.a}.qcow2"
-    pool = room.daemon(host).folder / "pool"
+    pool = room.daemon(host).pool
     before = (pool / disk).stat().st_ino
     room.ec2.stop_instances(InstanceIds=[room.a])
     room.await_state(room.a, "stopped")
@@ -217,5 +234,5 @@ def test_termination_leaves_nothing_of_them(room):
     for instance in (room.a, room.b):
         room.await_state(instance, "terminated")
     for daemon in room.cloud.machines.daemons.values():
-        left = {path.name for path in (daemon.folder / "pool").iterdir()}
+        left = {path.name for path in daemon.pool.iterdir()}
         assert left == {f"{IMAGE}.qcow2", f"{IMAGE}.ready"}
