@@ -101,6 +101,10 @@ class Options:
         )
 
 
+class SilentError(BackendUnavailableError):
+    """A hypervisor has not answered in time."""
+
+
 class Answer(Generic[T]):
     """What a call gives when it is done; whoever waits for it may give up."""
 
@@ -120,9 +124,9 @@ class Answer(Generic[T]):
             self._done.set()
 
     def wait(self, seconds: float) -> T:
-        """Return the value or raise the error; BackendUnavailableError when there is none in time."""
+        """Return the value or raise the error; :class:`SilentError` when there is none in time."""
         if not self._done.wait(seconds):
-            raise BackendUnavailableError(f"hypervisor {self._host} did not answer within {seconds:g} s")
+            raise SilentError(f"hypervisor {self._host} did not answer within {seconds:g} s")
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
@@ -177,18 +181,22 @@ class LibvirtHost:
         """End a call that was begun; see :meth:`call`."""
         try:
             value = answer.wait(seconds)
-        except BackendUnavailableError as error:
+        except SilentError as error:
             self._give_up(str(error))
             raise
         except libvirt.libvirtError as error:
             if not is_lost(error):
+                self._note("")
                 raise
             fault = f"hypervisor {self.name}: {gist(error)}"
             self._give_up(fault)
             raise BackendUnavailableError(fault) from error
-        with self._lock:
-            self._fault = ""
+        self._note("")
         return value
+
+    def _note(self, fault: str) -> None:
+        with self._lock:
+            self._fault = fault
 
     def _run(self, answer: Answer[T], work: Callable[[Any], T]) -> None:
         try:
