@@ -77,7 +77,7 @@ class LibvirtBackend:
 
     def stop(self, instance_id: str, host: str) -> None:
         """Ask the guest to shut down, end the domain when it has not done so in time, and take it away."""
-        for each in self._candidates(host):
+        for each in self._candidates(host, instance_id):
             seconds = each.options.shutdown_seconds
             self._ask(each, partial(domains.end, options=each.options, instance_id=instance_id), seconds)
 
@@ -97,7 +97,7 @@ class LibvirtBackend:
 
     def terminate(self, instance_id: str, host: str) -> None:
         """End the domain at once and delete its files; with a ``host`` that is not known, on all hosts."""
-        for each in self._candidates(host):
+        for each in self._candidates(host, instance_id):
             self._ask(each, partial(domains.destroy, options=each.options, instance_id=instance_id))
 
     def console(self, instance_id: str) -> Console | None:
@@ -185,15 +185,24 @@ class LibvirtBackend:
             raise BackendUnavailableError(f"hypervisor {name} is not in the configuration")
         return host
 
-    def _candidates(self, name: str) -> Sequence[LibvirtHost]:
-        return [self._hosts[name]] if name in self._hosts else list(self._hosts.values())
+    def _candidates(self, name: str, instance_id: str) -> Sequence[LibvirtHost]:
+        """The host ``name``, and the one where the instance was seen last if somebody has moved it; else all."""
+        if name not in self._hosts:
+            return list(self._hosts.values())
+        return [self._hosts[each] for each in dict.fromkeys([name, self._seen_on.get(instance_id, name)])]
 
     def _ask(self, host: LibvirtHost, work: Any, seconds: float = 0.0) -> Any:
         """Do work whose failure is no verdict on the instance."""
         try:
             return host.call(work, _CALL_SECONDS + seconds)
         except (libvirt.libvirtError, ValueError) as error:
-            raise BackendUnavailableError(f"hypervisor {host.name}: {gist(error)}") from error
+            text = f"hypervisor {host.name}: {gist(error)}"
+            if isinstance(error, libvirt.libvirtError) and error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
+                pool = host.options.pool
+                text += (
+                    f"; make it there: virsh pool-define-as {pool} dir --target DIRECTORY; virsh pool-autostart {pool}"
+                )
+            raise BackendUnavailableError(text) from error
 
     def _machine(self, options: Options, spec: LaunchSpec, folder: str) -> Machine:
         return domains.machine(options, spec, self._sizes.get(spec.instance_type) or InstanceType("", 1, 1), folder)
@@ -220,9 +229,6 @@ class LibvirtBackend:
             if not host.call(lambda connection: Pool(connection, options.pool).has_image(image), _CALL_SECONDS):
                 host.call(lambda connection: Pool(connection, options.pool).put_image(image, file), _COPY_SECONDS)
         except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
-                mend = f"make it there: virsh pool-define-as {options.pool} dir --target DIRECTORY"
-                raise BackendUnavailableError(f"hypervisor {host.name} has no pool {options.pool}; {mend}") from error
             raise domains.failure(error) from error
         except OSError as error:
             raise LaunchFailedError(domains.IMAGE_CORRUPT, f"the image {image} cannot be read: {error}") from error

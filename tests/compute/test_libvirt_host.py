@@ -11,6 +11,7 @@ import pytest
 
 from econe_api.compute.backend import BackendUnavailableError, Reporting
 from econe_api.compute.libvirt_backend import LibvirtBackend
+from econe_api.compute.libvirt_domains import failure
 from econe_api.compute.libvirt_host import LibvirtHost, Options
 from econe_api.config import ConfigError, Hypervisor, InstanceType
 from econe_api.images.library import Library
@@ -95,3 +96,18 @@ def test_an_answer_that_is_none_raises_rather_than_to_say_that_there_is_nothing(
     monkeypatch.setattr("econe_api.compute.libvirt_domains.all_of", garbage)
     with pytest.raises(BackendUnavailableError, match="does not answer sensibly"):
         backend.list()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("cannot set up guest memory 'pc.ram': Cannot allocate memory", "Server.InsufficientInstanceCapacity"),
+        ("cannot write data to file: No space left on device", "Server.InsufficientInstanceCapacity"),
+        ("process exited: could not open disk: Image is not in qcow2 format", "Client.InternalError"),
+        ("unsupported configuration: Emulator does not support machine type 'pc'", "Server.InternalError"),
+    ],
+    ids=["memory", "disk", "image", "else"],
+)
+def test_what_libvirt_says_about_a_launch_has_a_code_of_ec2s(text: str, code: str) -> None:
+    failed = failure(libvirt.libvirtError(text))
+    assert (failed.code, failed.reason) == (code, text)
