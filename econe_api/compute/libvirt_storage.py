@@ -75,6 +75,9 @@ class Pool:
         """Return the end of a volume that holds text; None when there is none."""
         volume = self._find(name)
         if volume is None:
+            self.refresh()  # a machine that has migrated brings a file that libvirt has not been told of
+            volume = self._find(name)
+        if volume is None:
             return None
         size, written = libvirt_xml.volume_state(volume.XMLDesc(0))
         if size == 0:
