@@ -23,7 +23,7 @@ from topologies.tour import MACHINE_STEPS, STEPS, Report, Step, take
 
 PROG = "scripts/demo"
 #: Virtual machines whose CPUs are emulated take their time.
-MACHINE_PATIENCE = 12.0
+MACHINE_PATIENCE = 24.0
 
 
 class DemoFailedError(LabError):
