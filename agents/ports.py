@@ -18,6 +18,8 @@ _MAX_OFPORT = 0xFEFF
 """Highest number of a real port: OpenFlow 1.0's ``OFPP_MAX`` less one, which ovs-vswitchd keeps to."""
 _LONGEST_ID = 255
 _METADATA = "metadata"
+_LIBVIRT = re.compile(r"656e692d-0000-80([0-9a-f]{2})-8([0-9a-f]{3})-([0-9a-f]{12})")
+"""How the compute worker writes the id of a network interface for libvirt, which takes UUIDs alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,13 @@ def _port(row: InterfaceRow, role: str | None) -> tuple[Port | None, str | None]
         fault = f"one of over {_LONGEST_ID} characters" if row.iface_id else "none"
         return None, f"port {row.name} passes nothing: it needs an external_ids:iface-id and has {fault}"
     mac, problem = _mac(row)
-    return Port(row.name, row.ofport, "instance", row.iface_id, mac, link_up), problem
+    return Port(row.name, row.ofport, "instance", interface_id(row.iface_id), mac, link_up), problem
+
+
+def interface_id(iface_id: str) -> str:
+    """Return the network interface that an ``iface-id`` names: itself, or what libvirt's UUID stands for."""
+    match = _LIBVIRT.fullmatch(iface_id)
+    return iface_id if match is None else f"eni-{''.join(match.groups())}"
 
 
 def _metadata_port(row: InterfaceRow) -> Port | None:

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks import residue
 from benchmarks.cpu import CpuMeter
 from benchmarks.datagrams import Sender
+from econe_api.compute.namespaces import guest_namespace
 from econe_api.store.accounts import find_account
 from econe_api.store.quotas import INSTANCES, set_quota
 from econe_api.store.store import Store
@@ -200,7 +201,7 @@ class Churn:
             with load.lock:
                 load.starting -= 1
             if last is not None:
-                self._sender.send(self._cloud.guest(instance.id).namespace, last.address)
+                self._sender.send(guest_namespace(self._cloud.plan.name, instance.id), last.address)
             if instance.number % _EVERY == 0:
                 allocation = self._free[instance.number // _EVERY % len(self._free)]
                 self._stops.submit(self._guarded, self._associate, (allocation, instance.id))

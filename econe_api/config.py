@@ -21,6 +21,7 @@ from econe_api.config_sections import (
     DhcpConfig,
     Hypervisor,
     Image,
+    ImagesConfig,
     InstanceType,
     LogConfig,
     MetadataConfig,
@@ -31,6 +32,7 @@ from econe_api.config_sections import (
     read_dhcp,
     read_hypervisor,
     read_image,
+    read_images,
     read_instance_type,
     read_log,
     read_metadata,
@@ -48,6 +50,7 @@ __all__ = [
     "DhcpConfig",
     "Hypervisor",
     "Image",
+    "ImagesConfig",
     "InstanceType",
     "MetadataConfig",
     "load",
@@ -91,6 +94,7 @@ class Config:
     opennebula: OpenNebulaConfig = field(default_factory=OpenNebulaConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    library: ImagesConfig = field(default_factory=lambda: ImagesConfig(Path("images"), Path("uploads")))
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -195,6 +199,7 @@ def parse(document: Mapping[str, Any], origin: str, base: Path) -> Config:
         opennebula=read_opennebula(top.table("opennebula")),
         metrics=read_metrics(top.table("metrics")),
         log=read_log(top.table("log")),
+        library=read_images(top.table("images"), state),
     )
     top.finish()
     return config

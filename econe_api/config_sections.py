@@ -68,10 +68,14 @@ class ControllerConfig:
 
 @dataclass(frozen=True, slots=True)
 class ComputeConfig:
-    """``[compute]``: what runs instances, and the unix socket of the worker that does."""
+    """``[compute]``: what runs instances, and the unix socket of the worker that does.
+
+    With ``host_pinning`` a launch may name its hypervisor, as ``Placement.HostId``.
+    """
 
     backend: str
     socket: Path
+    host_pinning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,19 @@ class Hypervisor:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """``[[image]]``: what instances can be made from; ``id`` starts with ``ami-``."""
+    """``[[image]]``: what instances can be made from; ``id`` starts with ``ami-``, ``file`` is its qcow2 file."""
 
     id: str
     name: str
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """``[images]``: ``directory`` keeps the images that accounts register, copied from files in ``uploads``."""
+
+    directory: Path
+    uploads: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +207,11 @@ def read_controller(table: Table, state: Path) -> ControllerConfig:
 
 def read_compute(table: Table, state: Path) -> ComputeConfig:
     """Read ``[compute]``; its socket is in ``state`` unless it says otherwise."""
-    compute = ComputeConfig(backend=table.text("backend", LOCAL), socket=table.path("socket", state / "compute.sock"))
+    compute = ComputeConfig(
+        backend=table.text("backend", LOCAL),
+        socket=table.path("socket", state / "compute.sock"),
+        host_pinning=table.boolean("host_pinning", default=False),
+    )
     table.finish()
     return compute
 
@@ -262,11 +279,24 @@ def read_hypervisor(table: Table, region: str) -> Hypervisor:
 
 def read_image(table: Table) -> Image:
     """Read an ``[[image]]``."""
-    image = Image(id=table.text("id", longest=32), name=table.text("name", longest=128))
+    image = Image(
+        id=table.text("id", longest=32),
+        name=table.text("name", longest=128),
+        file=table.optional_path("file"),
+    )
     if not image.id.startswith("ami-"):
         raise table.error("id", f"{image.id!r} is no image id", "start it with ami-")
     table.finish()
     return image
+
+
+def read_images(table: Table, state: Path) -> ImagesConfig:
+    """Read ``[images]``; its directories are in ``state`` unless it says otherwise."""
+    images = ImagesConfig(
+        directory=table.path("directory", state / "images"), uploads=table.path("uploads", state / "uploads")
+    )
+    table.finish()
+    return images
 
 
 def read_instance_type(table: Table) -> InstanceType:

@@ -198,6 +198,11 @@ def _key_pairs(sweep: Sweep) -> None:
         sweep.take("DeleteKeyPair", KeyPairId=one["KeyPairId"])
 
 
+def _images(sweep: Sweep) -> None:
+    for one in sweep.items("DescribeImages", "Images", Owners=["self"]):
+        sweep.take("DeregisterImage", ImageId=one["ImageId"])
+
+
 def _subnets(sweep: Sweep) -> None:
     for subnet in sweep.items("DescribeSubnets", "Subnets"):
         if not subnet["DefaultForAz"]:
@@ -288,6 +293,7 @@ _STEPS: Sequence[Callable[[Sweep], None]] = (
     _groups,
     _prefix_lists,
     _key_pairs,
+    _images,
     _subnets,
     _route_tables,
     _internet_gateways,

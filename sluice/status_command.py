@@ -44,13 +44,14 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The store's revision beside the controller's, and what the controller says."""
+    """The store's revision beside the controller's, what the controller says, and the compute worker's problems."""
 
     store_revision: int
     controller_revision: int
     hosts: tuple[HostStatus, ...]
     problems: tuple[str, ...]
     counters: Mapping[str, Any]
+    compute: tuple[str, ...] = ()
 
     @property
     def in_sync(self) -> bool:
@@ -89,8 +90,9 @@ def _ask(config: Config, revision: int) -> Status:
             store_revision=revision,
             controller_revision=int(reply["revision"]),
             hosts=_with_absent([_host(host) for host in reply["hosts"]], config),
-            problems=(*(str(problem) for problem in reply["problems"]), *_compute_problems(config)),
+            problems=tuple(str(problem) for problem in reply["problems"]),
             counters=dict(reply["counters"]),
+            compute=_compute(config),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChannelError(
@@ -98,15 +100,15 @@ def _ask(config: Config, revision: int) -> Status:
         ) from error
 
 
-def _compute_problems(config: Config) -> tuple[str, ...]:
-    """What the compute worker complains of; nothing where none has been started."""
+def _compute(config: Config) -> tuple[str, ...]:
+    """What keeps instances from being as they are wanted; no news of flows, so that it is not out of sync."""
     if not config.compute.socket.exists():
-        return ()
+        return ()  # none has been started
     try:
         reply = request(config.compute.socket, {"op": "status"}, _TIMEOUT)
-        return tuple(f"compute: {problem}" for problem in reply["problems"])
+        return tuple(str(problem) for problem in reply["problems"])
     except (ChannelError, KeyError, TypeError) as error:
-        return (f"compute: the worker does not answer ({error}); start it with 'python -m econe_api.compute'",)
+        return (f"the compute worker does not answer: {error}; start it with 'python -m econe_api.compute'",)
 
 
 def _with_absent(known: list[HostStatus], config: Config) -> tuple[HostStatus, ...]:
@@ -144,6 +146,8 @@ def _show(found: Status) -> None:
     for host in found.hosts:
         for problem in host.problems:
             click.echo(f"problem: {host.name}: {problem}")
+    for problem in found.compute:
+        click.echo(f"instances: {problem}")
     click.echo("all in sync" if found.in_sync else "not in sync")
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from channel.client import request
+from econe_api.compute.libvirt_xml import interface_uuid
 from econe_api.compute.namespaces import guest_namespace
 from econe_api.config import Config, load
 from topologies import cloud_file, control_plane, layout
@@ -20,7 +21,11 @@ from topologies.daemon import Daemon
 from topologies.errors import LabError
 from topologies.lab import Lab
 from topologies.ovs import OpenVSwitch
+from topologies.stage import Inside
 from topologies.vantage import Vantage
+
+if TYPE_CHECKING:
+    from topologies.machines import Machines
 
 _LONGEST_STATE = 72  # bytes; the path of the longest socket in it must stay below Linux's 108
 
@@ -35,6 +40,8 @@ class Plan:
     ``revoked_connections`` is "cut" or "keep" (:class:`econe_api.config.ControllerConfig`), ``vcpus`` and
     ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` of each of ``api_workers`` processes answer
     calls.  ``settings`` is more TOML for the configuration, ``agent_options`` are more arguments of every agent.
+    ``backend`` is "namespace", or "libvirt": real virtual machines, for which ``scripts/setup libvirt`` installs what
+    is needed.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Plan:
     api_workers: int = 1
     settings: str = ""
     agent_options: tuple[str, ...] = ()
+    backend: str = "namespace"
 
 
 class Cloud:
@@ -75,6 +83,7 @@ class Cloud:
         self._port = plan.api_port
         self._processes = Processes(plan.state, self.config_file, check)
         self._config: Config | None = None
+        self._machines = _machines(self.lab, plan)
 
     def __enter__(self) -> Cloud:
         return self.start()
@@ -93,8 +102,12 @@ class Cloud:
             self._prepare()
             self.lab.build(self._step)
             control_plane.serve_page(self.outside)
+            if self._machines is not None:
+                self._machines.start(self._step)
             self._step("store, address pool and account")
             self._keys = control_plane.fill_store(self.config, self.plan.first, self.plan.last)
+            if self._machines is not None:
+                self._machines.upload(control_plane.account_id(self.config))
             self._step("controller, agents, compute worker and API")
             self._start_processes()
             self.await_ready()
@@ -137,8 +150,10 @@ class Cloud:
         """Return a boto3 EC2 client that neither retries nor takes a proxy; ``keys`` None = the cloud's own."""
         return control_plane.client(self.endpoint, self.config.region, keys or self._keys)
 
-    def guest(self, instance: str) -> Vantage:
+    def guest(self, instance: str) -> Inside:
         """Return the inside of an instance."""
+        if self._machines is not None:
+            return self._machines.inside(instance)
         return Vantage(guest_namespace(self.plan.name, instance))
 
     @property
@@ -149,11 +164,18 @@ class Cloud:
     def host_of(self, interface: str) -> str | None:
         """Return the hypervisor whose switch has the port of a network interface (``eni-...``)."""
         for name, switch in self.lab.hypervisors.items():
-            if switch.vsctl(
-                "--bare", "--columns=name", "find", "Interface", f"external_ids:iface-id={interface}"
-            ).strip():
-                return name
+            for written in (interface, interface_uuid(interface)):
+                find = ("--bare", "--columns=name", "find", "Interface", f"external_ids:iface-id={written}")
+                if switch.vsctl(*find).strip():
+                    return name
         return None
+
+    @property
+    def machines(self) -> Machines:
+        """The virtual machines' side; LabError when this cloud has none."""
+        if self._machines is None:
+            raise LabError("instances of this cloud are namespaces")
+        return self._machines
 
     def hypervisor(self, name: str) -> OpenVSwitch:
         """Return the switch of a hypervisor, "h1", "h2", ..."""
@@ -201,16 +223,19 @@ class Cloud:
         if len(str(state).encode()) > _LONGEST_STATE:
             raise LabError(f"the path {state} is too long for the sockets in it: take one below {_LONGEST_STATE} bytes")
         self._port = control_plane.free_port(self.plan.api_port)
-        cloud_file.write(
-            self.config_file,
-            self._port,
-            layout.CONTROLLER_IP,
-            cloud_file.options(self.lab),
-            self.plan.revoked_connections,
-            self.plan.fabric,
-            cloud_file.Size(self.plan.vcpus, self.plan.memory_mib, self.plan.api_threads, self.plan.api_workers),
-            self.plan.settings,
+        hypervisors = cloud_file.options(self.lab) if self._machines is None else self._machines.options()
+        plan = self.plan
+        settings = cloud_file.Settings(
+            revoked_connections=plan.revoked_connections,
+            fabric=plan.fabric,
+            backend=plan.backend,
+            vcpus=plan.vcpus,
+            memory_mib=plan.memory_mib,
+            api_threads=plan.api_threads,
+            api_workers=plan.api_workers,
+            more=plan.settings,
         )
+        cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, settings)
         self._config = load(self.config_file)
 
     def _start_processes(self) -> None:
@@ -222,3 +247,15 @@ class Cloud:
         for host in self.lab.hypervisors:
             arguments = ("agents", *cloud_file.agent_arguments(self.lab, host), *self.plan.agent_options)
             self._processes.start(f"agent {host}", arguments, self.lab.netns(host))
+
+
+def _machines(lab: Lab, plan: Plan) -> Machines | None:
+    if plan.backend != "libvirt":
+        return None
+    try:
+        from topologies.machines import Machines  # needs libvirt's binding, which the other backend does without
+    except ImportError as error:
+        raise LabError(
+            f"virtual machines need libvirt's binding for Python ({error}): run scripts/setup libvirt"
+        ) from error
+    return Machines(lab)

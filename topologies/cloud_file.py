@@ -18,16 +18,24 @@ MEMORY_MIB = 32768
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What each hypervisor has for instances, and how many threads of how many processes answer calls."""
+class Settings:
+    """What clouds differ in.
 
+    ``vcpus`` and ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` of each of ``api_workers``
+    processes answer calls, ``more`` is TOML that comes last.
+    """
+
+    revoked_connections: str = "cut"
+    fabric: str = "vlan"
+    backend: str = "namespace"
     vcpus: int = VCPUS
     memory_mib: int = MEMORY_MIB
     api_threads: int = 16
     api_workers: int = 1
+    more: str = ""
 
 
-SIZE = Size()
+DEFAULTS = Settings()
 
 
 def write(
@@ -35,20 +43,14 @@ def write(
     port: int,
     controller: str,
     hypervisors: Mapping[str, Mapping[str, object]],
-    revoked_connections: str = "cut",
-    fabric: str = "vlan",
-    size: Size = SIZE,
-    settings: str = "",
+    settings: Settings = DEFAULTS,
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
-    ``hypervisors`` are the compute backend's options by name, ``size`` is how much there is of
-    all, ``settings`` is TOML that comes last.  Raises LabError when the directory cannot be written.
+    ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
     """
-    hosts = [_hypervisor(host, table, size) for host, table in hypervisors.items()]
-    text = "\n".join(
-        [_services(path.parent.absolute(), port, controller, revoked_connections, fabric, size), *hosts, settings]
-    )
+    hosts = [_hypervisor(host, table, settings) for host, table in hypervisors.items()]
+    text = "\n".join([_services(path.parent.absolute(), port, controller, settings), *hosts, settings.more])
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -95,37 +97,37 @@ def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
     return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
-def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str, size: Size) -> str:
+def _services(state: Path, port: int, controller: str, settings: Settings) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
 ipv6 = true
-fabric = "{fabric}"
+fabric = "{settings.fabric}"
 
 [api]
 bind = "127.0.0.1:{port}"
-threads = {size.api_threads}
-workers = {size.api_workers}
+threads = {settings.api_threads}
+workers = {settings.api_workers}
 
 [controller]
 agent_listen = "{controller}:{AGENT_PORT}"
-revoked_connections = {_text(revoked_connections)}
+revoked_connections = {_text(settings.revoked_connections)}
 
 [compute]
-backend = "namespace"
+backend = {_text(settings.backend)}
 
 [opennebula_driver]
 account = "demo"
 """
 
 
-def _hypervisor(host: str, table: Mapping[str, object], size: Size) -> str:
+def _hypervisor(host: str, table: Mapping[str, object], settings: Settings) -> str:
     table_text = ", ".join(f"{name} = {_text(value)}" for name, value in table.items())
     return f"""\
 [[hypervisor]]
 name = "{host}"
-vcpus = {size.vcpus}
-memory_mib = {size.memory_mib}
+vcpus = {settings.vcpus}
+memory_mib = {settings.memory_mib}
 options = {{ {table_text} }}
 """
 

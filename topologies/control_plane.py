@@ -101,6 +101,18 @@ def fill_store(config: Config, first: str, last: str) -> Keys:
         store.close()
 
 
+def account_id(config: Config) -> str:
+    """Return the number of the account that :func:`fill_store` made; StoreError, LabError."""
+    store = Store.open(config)
+    try:
+        for account in list_accounts(store):
+            if account.name == ACCOUNT:
+                return account.account_id
+        raise LabError(f"account {ACCOUNT} has just been deleted: start again")
+    finally:
+        store.close()
+
+
 def client(endpoint: str, region: str, keys: Keys) -> Any:
     """Return a boto3 EC2 client that neither retries nor takes a proxy."""
     return boto3.client(

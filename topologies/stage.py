@@ -51,6 +51,16 @@ class Names(dict[str, str]):
         raise UnknownNameError(name)
 
 
+class Inside(Protocol):
+    """The inside of an instance: what can be asked from there."""
+
+    def fetch(self, host: str, port: int = 80) -> str:
+        """Ask a guest's web server: "ID saw ADDRESS", or "no answer"."""
+
+    def echo(self, host: str, port: int) -> str:
+        """Say one line to the echo server at ``host``; return "echo" or "no answer"."""
+
+
 class TouredCloud(Protocol):
     """A running cloud, wherever it runs."""
 
@@ -65,7 +75,7 @@ class TouredCloud(Protocol):
     def ec2(self) -> Any:
         """Return a boto3 client of its API."""
 
-    def guest(self, instance: str) -> Vantage:
+    def guest(self, instance: str) -> Inside:
         """Return the inside of an instance."""
 
     def host_of(self, interface: str) -> str | None:
@@ -74,13 +84,14 @@ class TouredCloud(Protocol):
 
 @dataclass(slots=True)
 class Stage:
-    """The cloud and what the steps so far have made."""
+    """The cloud and what the steps so far have made; every look's bound is ``patience`` times as long."""
 
     cloud: TouredCloud
     check: Callable[[], None]
     ids: Names = field(default_factory=Names)
     calls: list[str] = field(default_factory=list)
     talk: Conversation | None = None
+    patience: float = 1.0
     _ec2: Any = None
 
     def __post_init__(self) -> None:
@@ -98,7 +109,7 @@ class Stage:
         answer: dict[str, Any] = getattr(self._ec2, action)(**parameters)
         return answer
 
-    def guest(self, name: str) -> Vantage:
+    def guest(self, name: str) -> Inside:
         """The inside of the instance that the tour calls ``name``."""
         return self.cloud.guest(self.ids[name])
 
@@ -109,6 +120,6 @@ class Stage:
             self.check()
             seen = look.see()
             passed = time.monotonic() - start
-            if seen == look.expected or passed > look.bound:
+            if seen == look.expected or passed > look.bound * self.patience:
                 return Observation(look.what, look.expected, seen, round(passed, 3))
             time.sleep(_PAUSE)

@@ -6,7 +6,7 @@ Steps are data; :func:`take` runs them in order, whatever each one sees, and giv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from topologies.vantage import SHUT
 
 IMAGE = "ami-0123456789abcdef0"
 TYPE = "t3.micro"
+#: The file that the cloud of virtual machines has uploaded for the account.
+UPLOAD = "guest.qcow2"
 WEB_PORT = 80
 ECHO_PORT = 9000
 #: A connection whose echo has not come for so many seconds has stopped; its client talks every tenth of a second.
@@ -55,10 +57,10 @@ class Report:
         return {**asdict(self), "observations": seen, "as_expected": self.as_expected}
 
 
-def take(stage: Stage, begins: Callable[[str], None]) -> Iterator[Report]:
-    """Take the tour's steps one after the other; ``begins`` hears the name of each."""
+def take(stage: Stage, begins: Callable[[str], None], steps: Sequence[Step] | None = None) -> Iterator[Report]:
+    """Take the steps (:data:`STEPS` by default) one after the other; ``begins`` hears the name of each."""
     with ExitStack() as stack:
-        for step in STEPS:
+        for step in STEPS if steps is None else steps:
             begins(step.name)
             yield _take(step, stage, stack)
 
@@ -79,6 +81,16 @@ def _take(step: Step, stage: Stage, stack: ExitStack) -> Report:
     return Report(step.name, tuple(stage.calls[already:]), tuple(observations), passed, error)
 
 
+def _register(stage: Stage, _stack: ExitStack) -> list[Look]:
+    made = stage.call("register_image", Name="busybox of the tour", ImageLocation=UPLOAD)
+    stage.ids["image"] = image = made["ImageId"]
+
+    def state() -> str:
+        return str(stage.ask("describe_images", ImageIds=[image])["Images"][0]["State"])
+
+    return [Look(f"state of {image}", "available", state)]
+
+
 def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
     for name in ("web", "backend"):
         group = stage.call("create_security_group", GroupName=name, Description=f"{name} of the tour")
@@ -86,7 +98,7 @@ def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
     for name, groups in (("a", ["web"]), ("b", ["web", "backend"])):
         made = stage.call(
             "run_instances",
-            ImageId=IMAGE,
+            ImageId=stage.ids.get("image", IMAGE),
             InstanceType=TYPE,
             MinCount=1,
             MaxCount=1,
@@ -102,6 +114,18 @@ def _run(stage: Stage, _stack: ExitStack) -> list[Look]:
             lambda: " and ".join(sorted({_host(stage, "a"), _host(stage, "b")})),
         ),
     ]
+
+
+def _boot(stage: Stage, _stack: ExitStack) -> list[Look]:
+    def last_line(name: str) -> str:
+        said = stage.ask("get_console_output", InstanceId=stage.ids[name]).get("Output", "").split("\n")
+        return next((line.strip() for line in reversed(said) if line.strip()), "nothing")
+
+    def console(name: str) -> Look:
+        ready = f"guest: {stage.ids[name]} is ready"
+        return Look(f"last line on the console of {stage.ids[name]}", ready, lambda: last_line(name))
+
+    return [console("a"), console("b")]
 
 
 def _associate(stage: Stage, _stack: ExitStack) -> list[Look]:
@@ -191,6 +215,13 @@ def _terminate(stage: Stage, _stack: ExitStack) -> list[Look]:
     ]
 
 
+def _deregister(stage: Stage, _stack: ExitStack) -> list[Look]:
+    stage.call("deregister_image", ImageId=stage.ids["image"])
+    return [
+        Look("images of the account", "0", lambda: str(len(stage.ask("describe_images", Owners=["self"])["Images"])))
+    ]
+
+
 def _release(stage: Stage, _stack: ExitStack) -> list[Look]:
     stage.call("release_address", AllocationId=stage.ids["allocation"])
     for name in ("backend", "web"):
@@ -209,6 +240,14 @@ STEPS = (
     Step("Revoke port 9000: the live connection stops", _revoke),
     Step("Terminate: the address is free again", _terminate),
     Step("Release the address, delete the groups", _release),
+)
+#: The tour of virtual machines, which have to boot before they answer.
+MACHINE_STEPS = (
+    Step("Register an image from an uploaded file", _register),
+    STEPS[0],
+    Step("Both virtual machines boot", _boot),
+    *STEPS[1:],
+    Step("Deregister the image", _deregister),
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from econe_api.compute.namespaces import guest_namespace
 from econe_api.store.records import AddressRecord, InterfaceRecord
 from topologies import truth_policy
 from topologies.cloud import Cloud, Plan
@@ -174,7 +175,9 @@ class TruthLab:
 
     def _places(self) -> dict[str, str]:
         instances = {record.id: record.instance for record in _plugged(self.state())}
-        guests = {key: self.cloud.guest(instance).namespace for key, instance in instances.items() if instance}
+        guests = {
+            key: guest_namespace(self.cloud.plan.name, instance) for key, instance in instances.items() if instance
+        }
         return {OUTSIDE: self.cloud.outside.namespace, **guests}
 
 

@@ -1,24 +1,21 @@
-"""DescribeImages and DescribeImageAttribute: the images that the configuration offers."""
+"""DescribeImages and DescribeImageAttribute."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from econe_api.actions import identifiers, pagination, tag_rows
+from econe_api.actions import image_rows, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
+from econe_api.actions.image_rows import ALIAS, ImageView
 from econe_api.actions.instance_rows import HYPERVISOR, PLATFORM, ROOT_DEVICE, ROOT_DEVICE_TYPE, USAGE_OPERATION
 from econe_api.actions.parameters import require
 from econe_api.call import Call
-from econe_api.config import Image
 from econe_api.errors import Ec2Error
-from econe_api.store.administration import OPERATOR
 from econe_api.store.transaction import Transaction
 
 KIND = "image"
-_ALIAS = "amazon"  # what clients ask for when they mean the cloud's own images
-_CREATED = "2012-10-16T00:00:00.000Z"  # clients sort by it; the configuration does not say when an image was made
 
-_IMAGE_FIELDS: dict[str, Field[Image]] = {
+_IMAGE_FIELDS: dict[str, Field[ImageView]] = {
     "architecture": Field(lambda _image: ("x86_64",)),
     "block-device-mapping.delete-on-termination": Field(lambda _image: ()),
     "block-device-mapping.device-name": Field(lambda _image: ()),
@@ -26,82 +23,81 @@ _IMAGE_FIELDS: dict[str, Field[Image]] = {
     "block-device-mapping.snapshot-id": Field(lambda _image: ()),
     "block-device-mapping.volume-size": Field(lambda _image: ()),
     "block-device-mapping.volume-type": Field(lambda _image: ()),
-    "creation-date": Field(lambda _image: (_CREATED,)),
-    "description": Field(lambda image: (image.name,)),
+    "creation-date": Field(lambda image: (image.created,)),
+    "description": Field(lambda image: (image.description,)),
     "ena-support": Field(lambda _image: ("false",)),
     "hypervisor": Field(lambda _image: (HYPERVISOR,)),
     "image-id": Field(lambda image: (image.id,)),
     "image-type": Field(lambda _image: ("machine",)),
-    "is-public": Field(lambda _image: ("true",)),
+    "is-public": Field(lambda image: (str(image.public).lower(),)),
     "name": Field(lambda image: (image.name,)),
-    "owner-alias": Field(lambda _image: (_ALIAS,)),
-    "owner-id": Field(lambda _image: (OPERATOR.account_id,)),
+    "owner-alias": Field(lambda image: (ALIAS,) if image.public else ()),
+    "owner-id": Field(lambda image: (image.owner,)),
     "platform": Field(lambda _image: ()),
     "platform-details": Field(lambda _image: (PLATFORM,)),
     "product-code": Field(lambda _image: ()),
     "product-code.type": Field(lambda _image: ()),
     "kernel-id": Field(lambda _image: ()),
-    "manifest-location": Field(lambda image: (f"{_ALIAS}/{image.name}",)),
+    "manifest-location": Field(lambda image: (image.location,)),
     "ramdisk-id": Field(lambda _image: ()),
     "root-device-name": Field(lambda _image: (ROOT_DEVICE,)),
     "root-device-type": Field(lambda _image: (ROOT_DEVICE_TYPE,)),
     "source-instance-id": Field(lambda _image: ()),
     "sriov-net-support": Field(lambda _image: ()),
-    "state": Field(lambda _image: ("available",)),
-    "state-reason-code": Field(lambda _image: ()),
-    "state-reason-message": Field(lambda _image: ()),
+    "state": Field(lambda image: (image.state,)),
+    "state-reason-code": Field(lambda image: image.reason[:1] if image.reason else ()),
+    "state-reason-message": Field(lambda image: image.reason[1:] if image.reason else ()),
     "usage-operation": Field(lambda _image: (USAGE_OPERATION,)),
     "virtualization-type": Field(lambda _image: ("hvm",)),
 }
 
 
 def describe_images(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show the images; all are the cloud's own and everybody's to use."""
+    """Show the cloud's own images, which are everybody's to use, and those that the caller has registered."""
     params = call.params
     pagination.check(params, "ImageIds", (1, 1000))
-    filters: Filters[Image] = Filters(params.get("Filters"), _IMAGE_FIELDS, tagged=True)
-    known = {image.id: image for image in txn.config.images}
+    filters: Filters[ImageView] = Filters(params.get("Filters"), _IMAGE_FIELDS, tagged=True)
+    known = image_rows.load(txn)
     wanted = list(dict.fromkeys(params.get("ImageIds") or ()))
-    _refuse_absent([text for text in wanted if text not in known])
+    image_rows.refuse_absent([text for text in wanted if text not in known])
     tags = tag_rows.load(txn, KIND, list(known))
     owners, users = params.get("Owners") or (), params.get("ExecutableUsers") or ()
     found = [
         image
         for image in known.values()
         if (not wanted or image.id in wanted)
-        and (not owners or {_ALIAS, OPERATOR.account_id}.intersection(owners))
-        and (not users or "all" in users)
+        and (not owners or _owners(image, txn.account).intersection(owners))
+        and (not users or ("all" in users and image.public))
         and filters.matches(image, tags[image.id])
     ]
     shown, token = pagination.page(found, lambda image: (image.id,), params, call.action)
     return {"Images": [_image(image, tags[image.id]) for image in shown]} | ({"NextToken": token} if token else {})
 
 
-def _refuse_absent(absent: list[str]) -> None:
-    identifiers.check("ami", absent)
-    if absent:
-        verb = "does" if len(absent) == 1 else "do"
-        noun = "id" if len(absent) == 1 else "ids"
-        raise Ec2Error("InvalidAMIID.NotFound", f"The image {noun} '[{', '.join(absent)}]' {verb} not exist")
+def _owners(image: ImageView, account: str) -> set[str]:
+    """What the owner of an image may be called."""
+    return {image.owner} | ({ALIAS} if image.public else set()) | ({"self"} if image.owner == account else set())
 
 
-def _image(image: Image, tags: tag_rows.Tags) -> dict[str, Any]:
-    return {
+def _image(image: ImageView, tags: tag_rows.Tags) -> dict[str, Any]:
+    more: dict[str, Any] = {"ImageOwnerAlias": ALIAS} if image.public else {}
+    if image.reason is not None:
+        more["StateReason"] = {"Code": image.reason[0], "Message": image.reason[1]}
+    return more | {
         "ImageId": image.id,
         "Name": image.name,
-        "ImageLocation": f"{_ALIAS}/{image.name}",
+        "ImageLocation": image.location,
         "ImageType": "machine",
-        "ImageOwnerAlias": _ALIAS,
-        "OwnerId": OPERATOR.account_id,
-        "Public": True,
-        "State": "available",
+        "OwnerId": image.owner,
+        "Public": image.public,
+        "State": image.state,
         "Architecture": "x86_64",
         "VirtualizationType": "hvm",
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": ROOT_DEVICE_TYPE,
         "Hypervisor": HYPERVISOR,
-        "CreationDate": _CREATED,
-        "Description": image.name,
+        "CreationDate": image.created,
+        "Description": image.description,
         "EnaSupport": False,
         "PlatformDetails": PLATFORM,
         "UsageOperation": USAGE_OPERATION,
@@ -129,14 +125,16 @@ _ATTRIBUTES: dict[str, tuple[str, Any]] = {
 
 
 def describe_attribute(call: Call, txn: Transaction) -> dict[str, Any]:
-    """Show one attribute of an image; everybody may launch from it."""
+    """Show one attribute of an image; everybody may launch from the cloud's own."""
     require(call.params, "ImageId", "Attribute")
     image, attribute = call.params["ImageId"], call.params["Attribute"]
-    known = {image.id: image for image in txn.config.images}
+    known = image_rows.load(txn)
     if image not in known:
-        _refuse_absent([image])
+        image_rows.refuse_absent([image])
     if attribute == "description":
-        return {"ImageId": image, "Description": {"Value": known[image].name}}
+        return {"ImageId": image, "Description": {"Value": known[image].description}}
+    if attribute == "launchPermission" and not known[image].public:
+        return {"ImageId": image, "LaunchPermissions": []}
     if attribute not in _ATTRIBUTES:
         raise Ec2Error("InvalidParameterValue", f"Value ({attribute}) for parameter attribute is invalid.")
     member, value = _ATTRIBUTES[attribute]

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select
 
 from econe_api.actions import (
+    image_rows,
     instance_rows,
     key_pairs,
     launch_request,
@@ -45,6 +46,7 @@ def run(call: Call, txn: Transaction) -> dict[str, Any]:
     earlier = _earlier(txn, request)
     if earlier is not None:
         return _answer(txn, earlier)
+    image_rows.check_launchable(txn, request.image)
     if request.key_name is not None:
         key_pairs.check(txn, request.key_name)
     links = LaunchedInterfaces(txn, request)
@@ -124,7 +126,8 @@ def _plan(txn: Transaction, request: LaunchRequest, subnets: Sequence[Row[Any]],
     links.look_for_addresses(subnets)
     plans = []
     for subnet in subnets:
-        here = {host.name: left[host.name] for host in txn.config.hypervisors if host.zone == subnet.zone}
+        hosts_here = [host.name for host in txn.config.hypervisors if host.zone == subnet.zone]
+        here = {name: left[name] for name in hosts_here if request.host in (None, name)}
         hosts = placement.spread(here, request.size, most)
         count = min(len(hosts), links.most_in(subnet, len(hosts)))
         plans.append((count, _Plan(subnet, hosts), sum(room.memory_mib for room in here.values())))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from econe_api.actions import identifiers, interface_request, launch_options, metadata_options, tag_rows
+from econe_api.actions import interface_request, launch_options, metadata_options, tag_rows
 from econe_api.actions.interface_request import InterfaceRequest
 from econe_api.actions.launch_options import LaunchOptions
 from econe_api.actions.parameters import refuse_unsupported, require
@@ -48,9 +48,10 @@ _PLACEMENT_NEUTRAL: Mapping[str, tuple[Any, ...]] = {"Tenancy": ("default",), "A
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """A launch.  ``links`` are the interfaces of each instance by device index; ``zone`` None = free to choose.
+    """A launch.  ``links`` are the interfaces of each instance by device index.
 
-    ``group_names`` are the groups of the only interface, beside those in ``links``.
+    ``zone`` and ``host`` None = free to choose; ``group_names`` are the groups of the only interface, beside those in
+    ``links``.
     """
 
     image: str
@@ -62,6 +63,7 @@ class LaunchRequest:
     links: tuple[InterfaceRequest, ...]
     group_names: tuple[str, ...]
     zone: str | None
+    host: str | None
     token: str | None
     fingerprint: str
     tags: Mapping[str, tag_rows.Tags]
@@ -78,8 +80,8 @@ def parse(params: Params, config: Config) -> LaunchRequest:
     """The launch that ``params`` ask for.
 
     Raises:
-        Ec2Error: MissingParameter, InvalidParameterValue, InvalidParameterCombination, InvalidAMIID.Malformed,
-            InvalidAMIID.NotFound, InvalidUserData.Malformed, UnsupportedOperation.
+        Ec2Error: MissingParameter, InvalidParameterValue, InvalidParameterCombination, InvalidUserData.Malformed,
+            UnsupportedOperation.
 
     """
     require(params, "ImageId", "MinCount", "MaxCount")
@@ -90,7 +92,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
     launch_options.check_cpu(params.get("CpuOptions") or {}, size)
     least, most = _counts(params)
     return LaunchRequest(
-        image=_image(params["ImageId"], config),
+        image=params["ImageId"],
         size=size,
         least=least,
         most=most,
@@ -100,6 +102,7 @@ def parse(params: Params, config: Config) -> LaunchRequest:
         links=interface_request.of_launch(params, config, most),
         group_names=tuple(params.get("SecurityGroups") or ()),
         zone=_zone(params.get("Placement") or {}, config),
+        host=_host(params.get("Placement") or {}, config),
         token=check_token(params.get("ClientToken")),
         fingerprint=fingerprint(params),
         # Clients tag the volumes of an instance as they tag the instance; it has none, so these tags go nowhere.
@@ -126,13 +129,6 @@ def _counts(params: Params) -> tuple[int, int]:
     return least, most
 
 
-def _image(image: str, config: Config) -> str:
-    if image not in {known.id for known in config.images}:
-        identifiers.check("ami", [image])
-        raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
-    return image
-
-
 def instance_type(name: str, config: Config) -> InstanceType:
     """The size of that name.
 
@@ -147,11 +143,19 @@ def instance_type(name: str, config: Config) -> InstanceType:
 
 
 def _zone(placement: Mapping[str, Any], config: Config) -> str | None:
-    refuse_unsupported(placement, _PLACEMENT, _PLACEMENT_NEUTRAL)
+    known = _PLACEMENT | ({"HostId"} if config.compute.host_pinning else set())
+    refuse_unsupported(placement, known, _PLACEMENT_NEUTRAL)
     zone = placement.get("AvailabilityZone") or None
     if zone is not None and zone not in config.zones:
         raise Ec2Error("InvalidParameterValue", f"Invalid Availability Zone ({zone})")
     return zone
+
+
+def _host(placement: Mapping[str, Any], config: Config) -> str | None:
+    host = placement.get("HostId") or None
+    if host is not None and host not in {known.name for known in config.hypervisors}:
+        raise Ec2Error("InvalidHostID.NotFound", f"The host ID '{host}' does not exist")
+    return host
 
 
 def check_token(token: str | None) -> str | None:

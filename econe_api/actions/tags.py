@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, or_, select
 
-from econe_api.actions import dhcp_options, images, network_acls, pagination, tag_rows
+from econe_api.actions import dhcp_options, image_rows, images, network_acls, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
 from econe_api.actions.instance_rows import visible
 from econe_api.actions.parameters import require
@@ -71,9 +71,9 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
 }
 
 #: The same for resources that are in no table, because they follow from others or from the configuration.
-_FOLLOWING: dict[str, tuple[str, str, Callable[[Transaction], list[str]]]] = {
+_FOLLOWING: dict[str, tuple[str, str, Callable[[Transaction], Collection[str]]]] = {
     "acl": (network_acls.KIND, "InvalidNetworkAclID.NotFound", network_acls.ids),
-    "ami": (images.KIND, "InvalidAMIID.NotFound", lambda txn: [image.id for image in txn.config.images]),
+    "ami": (images.KIND, "InvalidAMIID.NotFound", image_rows.load),
     "dopt": (dhcp_options.KIND, "InvalidDhcpOptionsID.NotFound", lambda txn: [dhcp_options_id(txn.account)]),
 }
 

@@ -14,12 +14,24 @@ from econe_api.compute.namespaces import NamespaceBackend
 from econe_api.compute.server import Server, ServerError
 from econe_api.compute.worker import Worker
 from econe_api.config import Config, ConfigError, load
+from econe_api.images.copier import Copier
+from econe_api.images.library import Library
 from econe_api.opennebula.backend import OpenNebulaBackend
 from econe_api.store.errors import StoreError
 from econe_api.store.store import Store
 from telemetry import logs
 
+
+def _libvirt(config: Config) -> ComputeBackend:
+    try:
+        from econe_api.compute.libvirt_backend import LibvirtBackend  # Debian's binding, on control nodes that use it
+    except ImportError as error:
+        raise ConfigError(f"compute.backend 'libvirt': {error}; run scripts/setup libvirt") from error
+    return LibvirtBackend.from_config(config)
+
+
 BACKENDS: Mapping[str, Callable[[Config], ComputeBackend]] = {
+    "libvirt": _libvirt,
     "namespace": NamespaceBackend.from_config,
     "opennebula": OpenNebulaBackend.from_config,
 }
@@ -44,16 +56,19 @@ def _work(config: Config) -> None:
     backend = _backend(config)
     store = Store.open(config)
     worker = Worker(store, backend)
+    copier = Copier(store, Library.of(config))
     server = Server(config.compute.socket, worker)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     listener = threading.Thread(target=server.serve_forever, name="compute-socket")
     listener.start()
+    copier.start()
     try:
         worker.run()
     finally:
         server.shutdown()
         listener.join()
+        copier.stop()
         server.server_close()
         store.close()
 

@@ -7,7 +7,7 @@ though never two for the same instance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -40,7 +40,8 @@ class LaunchSpec:
     """An instance as it shall run on hypervisor ``host``; ``interfaces`` are ordered by device index.
 
     ``image`` is an ``ami-`` id, ``instance_type`` a name such as "t2.micro", ``user_data`` what the client sent
-    (base64), None without.  ``account`` is the owner's id, ``account_name`` its name.
+    (base64), None without; ``public_key`` is the one line of ``authorized_keys`` that it asked for by name.
+    ``account`` is the owner's id, ``account_name`` its name.
     """
 
     instance_id: str
@@ -51,6 +52,7 @@ class LaunchSpec:
     interfaces: tuple[InterfaceSpec, ...]
     account: str = ""
     account_name: str = ""
+    public_key: str | None = None
 
 
 class Condition(StrEnum):
@@ -146,7 +148,19 @@ class ComputeBackend(Protocol):
         """Make the interface be plugged in no more; raises :class:`BackendUnavailableError` when it may still be."""
 
     def list(self) -> Mapping[str, ObservedInstance]:
-        """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess."""
+        """Return every instance of this cloud by id; raises :class:`BackendUnavailableError` rather than guess.
+
+        Of several hypervisors some may be silent; their instances are then left out, as long as launching one of them
+        fails with BackendUnavailableError until its hypervisor answers.
+        """
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A backend that has something to say about its hypervisors besides what its methods raise."""
+
+    def problems(self) -> Sequence[str]:
+        """What keeps hypervisors from being asked now, one line each."""
 
 
 @runtime_checkable

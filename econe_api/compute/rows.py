@@ -22,6 +22,7 @@ from econe_api.store.attachments import (
     make_available,
     set_attached,
 )
+from econe_api.store.key_tables import key_pairs
 from econe_api.store.records import Kind
 from econe_api.store.schema import accounts, instances, interfaces, ipv6_addresses, secondary_addresses, subnets
 from econe_api.store.transaction import Transaction
@@ -82,8 +83,11 @@ def load(connection: Connection) -> list[InstanceRow]:
     for row in connection.execute(linked):
         link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
         links[row.instance].append((row.attachment_state or ATTACHED, link))
-    owned = select(instances, accounts.c.name.label("account_name")).join(
-        accounts, accounts.c.id == instances.c.account
+    named = (key_pairs.c.account == instances.c.account) & (key_pairs.c.name == instances.c.key_name)
+    owned = (
+        select(instances, accounts.c.name.label("account_name"), key_pairs.c.public_key)
+        .join(accounts, accounts.c.id == instances.c.account)
+        .outerjoin(key_pairs, named)
     )
     rows = connection.execute(owned.where(living).order_by(instances.c.id))
     return [_instance(row, links[row.id]) for row in rows]
@@ -115,6 +119,7 @@ def _spec(row: Row[Any], links: Iterable[InterfaceSpec]) -> LaunchSpec:
         interfaces=tuple(links),
         account=row.account,
         account_name=row.account_name,
+        public_key=row.public_key,
     )
 
 

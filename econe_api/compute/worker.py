@@ -26,6 +26,7 @@ from econe_api.compute.backend import (
     Console,
     LaunchFailedError,
     ObservedInstance,
+    Reporting,
     UnderWayError,
 )
 from econe_api.compute.ledger import Ledger
@@ -152,8 +153,9 @@ class Worker:
         """Return ``{"busy": [instance ids], "problems": [text]}``, with ``"down": text`` while no backend is there."""
         with self._lock:
             failed = [f"{name}: {failure.text}" for name, failure in sorted(self._failures.items()) if failure.text]
+            hosts = self._backend.problems() if isinstance(self._backend, Reporting) else ()
             down = {} if self._down is None else {"down": self._down}
-            return {"busy": sorted(self._busy), "problems": [*self._trouble, *failed], **down}
+            return {"busy": sorted(self._busy), "problems": [*self._trouble, *hosts, *failed], **down}
 
     def observed(self, ids: Collection[str]) -> dict[str, str] | None:
         """Return how each of ``ids`` was found at the last look: "running", "broken" or "absent"; None: not known."""

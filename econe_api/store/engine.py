@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from econe_api.store import (
     address_tables,
     history_tables,
+    image_tables,
     key_tables,
     metadata_tables,
     network_tables,
@@ -32,6 +33,7 @@ from econe_api.store.schema import counters, metadata
 TABLES = (
     address_tables,
     history_tables,
+    image_tables,
     key_tables,
     metadata_tables,
     network_tables,

@@ -121,7 +121,7 @@ def test_second_worker_on_the_same_socket_says_so(
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ('[compute]\nbackend = "opennebulla"', "compute.backend: there is no 'opennebulla'; write one of: namespace"),
+        ('[compute]\nbackend = "opennebulla"', "compute.backend: there is no 'opennebulla'; write one of: "),
         ('[[hypervisor]]\nname = "h1"\nvcpus = 1\nmemory_mib = 1', "hypervisor h1: options.netns is missing"),
         ('[compute]\nsocket = "/dev/null/compute.sock"', "cannot listen at /dev/null/compute.sock (File exists)"),
         ("[compute", "is not TOML"),

@@ -39,6 +39,7 @@ allowed_destinations = ["10.20.0.0/16", "10.0.0.53"]
 denied_destinations = ["192.0.2.0/24"]
 
 [compute]
+host_pinning = true
 backend = "namespace"
 socket = "compute.sock"
 
@@ -67,9 +68,14 @@ name = "hv1"
 vcpus = 1
 memory_mib = 1
 
+[images]
+directory = "/srv/images"
+uploads = "uploads"
+
 [[image]]
 id = "ami-1"
 name = "web"
+file = "web.qcow2"
 
 [[instance_type]]
 name = "c1.tiny"
@@ -128,7 +134,8 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         ("10.20.0.0/16", "10.0.0.53/32"),
         ("192.0.2.0/24",),
     )
-    assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock")
+    assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock", True)
+    assert dataclasses.astuple(config.library) == (Path("/srv/images"), tmp_path / "uploads")
     assert dataclasses.astuple(config.dhcp) == (("192.0.2.1", "192.0.2.2"), "cloud.example", 1450, 600)
     assert dataclasses.astuple(config.metrics) == (True, "[::1]:9000", "127.0.0.1:9274")
     assert config.log.format == "json"
@@ -137,7 +144,7 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         Hypervisor("hv1", "north-1a", 1, 1, {}),
     )
     assert config.zones == ("north-1a", "north-1b")
-    assert config.images == (Image("ami-1", "web"),)
+    assert config.images == (Image("ami-1", "web", tmp_path / "web.qcow2"),)
     assert config.instance_types == (InstanceType("c1.tiny", 1, 64),)
 
 

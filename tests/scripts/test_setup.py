@@ -16,7 +16,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 def test_setup_refuses_what_it_does_not_know() -> None:
     done = subprocess.run([ROOT / "scripts" / "setup", "tset"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "sluice: scripts/setup takes nothing, 'test' or 'bench', not 'tset'\n"
+    assert done.stderr == "sluice: scripts/setup takes nothing, 'test', 'libvirt' or 'bench', not 'tset'\n"
 
 
 def test_without_root_and_sudo_there_is_one_line() -> None:

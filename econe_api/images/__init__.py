@@ -1,0 +1,1 @@
+"""Disk images that virtual machines are made from: their format, and the directory that they are kept in."""
