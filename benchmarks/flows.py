@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from benchmarks.ovn import Ovn
 from benchmarks.policy import GATEWAY, Policy, our_flows
+from benchmarks.result import NOTES, Result, json_option, report
 from econe_api.compute import netns
 from flowrules.text import flow_text
 from topologies.errors import LabError
@@ -18,6 +22,21 @@ _NBCTL_BATCH = 400
 _SETTLE = 120.0
 _LOOKS = 5
 """Looks, a second apart, that must find the same number."""
+
+
+@click.command("flows")
+@click.option("--ports", default=200, show_default=True, help="Ports of the network.")
+@click.option("--local", default=100, show_default=True, help="How many of them are on this host.")
+@click.option("--elastic", default=100, show_default=True, help="How many local ports have an elastic IP.")
+@json_option
+def command(ports: int, local: int, elastic: int, file: Path | None) -> None:
+    """Flows on one host for one policy: a shared group of five rules, elastic IPs; ours and OVN's."""
+    if not 0 <= elastic <= local <= ports <= 10_000:
+        raise click.UsageError("elastic <= local <= ports <= 10000, please")
+    figures = run(Policy(ports, local, elastic), f"bench{os.getpid()}", NOTES.print)
+    ours, theirs = figures["ours"], figures["ovn"]
+    method = f"{local} local ports of {ports}, {elastic} elastic IPs, one group of 5 rules; counted in the switches."
+    report([Result("flows", ours, theirs, "flows", "OVN", "<= 1/4 of OVN's", 4 * ours <= theirs, method=method)], file)
 
 
 def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict[str, Any]:
