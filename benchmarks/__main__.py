@@ -18,8 +18,12 @@ MODULES = (
     "all",
     "api",
     "bulk",
+    "connections",
+    "dataplane",
     "flows",
+    "memory",
     "page",
+    "restart",
 )
 
 

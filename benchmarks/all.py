@@ -13,6 +13,10 @@ from benchmarks.result import NOTES
 #: The order of the page.
 ROWS = (
     "bulk",
+    "restart",
+    "memory",
+    "connections",
+    "dataplane",
     "flows",
     "api",
 )

@@ -45,7 +45,7 @@ def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict
         progress(f"our flows for {policy.ports} ports, {policy.local} of them here")
         ours = _ours(policy, ovn)
         progress("the same policy in OVN")
-        theirs = _theirs(policy, ovn)
+        theirs = install(policy, ovn)
     return {"ports": policy.ports, "local": policy.local, "elastic": policy.elastic, "ours": ours, "ovn": theirs}
 
 
@@ -63,18 +63,25 @@ def _ours(policy: Policy, ovn: Ovn) -> int:
     return _count(ovn, "ours")
 
 
-def _theirs(policy: Policy, ovn: Ovn) -> int:
+def install(policy: Policy, ovn: Ovn, *, internal: bool = True) -> int:
+    """Give OVN the policy; returns the number of flows that it comes to.
+
+    Local ports are made as internal ones, unless the caller has made them (``internal`` False).
+    """
     ovn.sbctl("chassis-add", "there", "geneve", "127.0.0.2")
     _in_batches(ovn, _network(policy))
-    for start in range(0, policy.local, 50):
+    for start in range(0, policy.local if internal else 0, 50):
         words: list[str] = []
         for number in range(start, min(start + 50, policy.local)):
             words += ["--", "add-port", "br-int", f"p{number}"]
             words += ["--", "set", "Interface", f"p{number}", "type=internal", f"external_ids:iface-id=p{number}"]
         ovn.switch.vsctl(*words[1:])
     ovn.nbctl("--wait=sb", "sync")
-    for number in range(policy.local, policy.ports):
-        ovn.sbctl("lsp-bind", f"p{number}", "there")
+    for start in range(policy.local, policy.ports, 50):
+        words = []
+        for number in range(start, min(start + 50, policy.ports)):
+            words += ["--", "lsp-bind", f"p{number}", "there"]
+        ovn.sbctl(*words[1:])
     ovn.nbctl("--wait=hv", "sync")
     return _settled(ovn, "br-int")
 
@@ -141,7 +148,10 @@ def _settled(ovn: Ovn, bridge: str) -> int:
 
 
 def _count(ovn: Ovn, bridge: str) -> int:
-    dumped = netns.run(
-        ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge], timeout=60, env=ovn.switch.environment
-    ).splitlines()
-    return sum("actions=" in line for line in dumped)
+    return dump(ovn, bridge).count("actions=")
+
+
+def dump(ovn: Ovn, bridge: str) -> str:
+    """All flows of a bridge, a line each."""
+    command = ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge]
+    return netns.run(command, timeout=60, env=ovn.switch.environment)

@@ -1,9 +1,9 @@
 """Our controller's own parts on one switch, without store and agents: records in, acknowledged flows out.
 
 ``python -m benchmarks.own_side PORTS LOCAL ELASTIC`` listens on 127.0.0.1, port 6653, waits for the switch, and brings
-it in line by what runs in the controller: Ryu's connection behind the guard, the session, the composer, its bridge, the
-compiler.  Prints one line of JSON: the seconds from the first record to the acknowledgement of the last flow, where they
-went, flow-mods, flows and resident memory.  Answers the switch until it is ended.
+it in line by what runs in the controller: Ryu's connection behind the guard, the session, the composer, its bridge,
+the compiler.  Prints one line of JSON: the seconds from the first record to the acknowledgement of the last flow, where
+they went, flow-mods, flows and resident memory.  Answers the switch until it is ended.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
 
 from benchmarks import policy  # noqa: E402
 from controller import wire  # noqa: E402
+from controller.bridge import Bridge  # noqa: E402
 from controller.composer import Composer  # noqa: E402
 from controller.desired import Desired  # noqa: E402
 from controller.openflow import OpenFlowSession  # noqa: E402
@@ -42,7 +43,7 @@ LISTEN = ("127.0.0.1", 6653)
 _BOUND = 120.0
 _WATCHED: dict[str, tuple[type, str]] = {
     "compile": (Desired, "update"),
-    "dump": (OpenFlowSession, "dump"),
+    "dump and compare": (Bridge, "_compare"),
     "meters": (OpenFlowSession, "set_meters"),
     "flush": (OpenFlowSession, "flush_zone"),
     "install": (OpenFlowSession, "apply"),

@@ -1,0 +1,91 @@
+"""TCP throughput from outside through an elastic IP and a security group, and between two instances of one host."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.contenders import Contender, contenders
+from benchmarks.policy import Policy
+from benchmarks.result import NOTES, Progress, Result, json_option, report
+
+_PORT = "80"
+_WAYS = ("through an elastic IP", "east-west")
+_NORMAL_GOAL = 0.95
+_OVN_GOAL = 1.3
+_METHOD = (
+    "One TCP connection of iperf3, {seconds} s at a time, median of {rounds} rounds; the three take turns within each "
+    "round. Sluice's switch holds {ours} flows, OVN's {theirs}; userspace datapath, one machine for all ends."
+)
+
+
+@click.command("dataplane")
+@click.option(
+    "--ports", default=1120, show_default=True, help="Ports of the network, half of them here (10,000 flows)."
+)
+@click.option("--rounds", default=5, show_default=True, help="Rounds; the medians are shown.")
+@click.option("--seconds", default=3, show_default=True, help="Length of one measurement.")
+@json_option
+def command(ports: int, rounds: int, seconds: int, file: Path | None) -> None:
+    """TCP throughput through elastic IP and security group; beside a plain NORMAL bridge and OVN."""
+    if not (4 <= ports <= 20_000 and rounds > 0 and seconds > 0):
+        raise click.UsageError("4 to 20000 ports, at least one round and one second, please")
+    policy = Policy(ports, ports // 2, ports // 2)
+    report(run(policy, rounds, seconds, f"dp{os.getpid()}", NOTES.print), file)
+
+
+def run(policy: Policy, rounds: int, seconds: int, name: str, progress: Progress) -> list[Result]:
+    """Measure: Gbit/s of each contender on each way."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        contenders(name, Path(folder), policy, progress) as all_three,
+    ):
+        for one in all_three:
+            for place in (one.one, one.other):
+                one.start(place, "iperf3", "-s", "-p", _PORT)
+            one.await_ways()
+        for number in range(1, rounds + 1):
+            progress(f"round {number} of {rounds}")
+            for way in _WAYS:
+                for one in all_three:
+                    found.setdefault((one.name, way), []).append(_measure(one, way, seconds))
+        flows = {one.name: one.flows for one in all_three}
+    method = _METHOD.format(seconds=seconds, rounds=rounds, ours=flows["Sluice"], theirs=flows["OVN"])
+    return _results(found, method)
+
+
+def _measure(one: Contender, way: str, seconds: int) -> tuple[float, float]:
+    """Gbit/s, and the seconds of a processor that ovs-vswitchd used for each GByte."""
+    before = one.processor_seconds()
+    client = ["iperf3", "-J", "-p", _PORT, "-t", str(seconds)]
+    if way == _WAYS[0]:
+        said = one.run(one.outside, *client, "-c", one.public, "-B", one.source, timeout=seconds + 20)
+    else:
+        said = one.run(one.one, *client, "-c", one.private, timeout=seconds + 20)
+    received = json.loads(said)["end"]["sum_received"]
+    used = one.processor_seconds() - before
+    return received["bits_per_second"] / 1e9, used / (received["bytes"] / 1e9)
+
+
+def _results(found: Mapping[tuple[str, str], Sequence[tuple[float, float]]], method: str) -> list[Result]:
+    medians = {key: round(statistics.median(rate for rate, _ in pairs), 3) for key, pairs in found.items()}
+    used = {key: round(statistics.median(seconds for _, seconds in pairs), 2) for key, pairs in found.items()}
+    results = []
+    for way in _WAYS:
+        ours = medians["Sluice", way]
+        for peer, words, goal in (("NORMAL", "a plain NORMAL bridge", _NORMAL_GOAL), ("OVN", "OVN", _OVN_GOAL)):
+            theirs = medians[peer, way]
+            counters = {
+                "rounds": {who: [round(rate, 2) for rate, _ in found[who, way]] for who in ("Sluice", peer)},
+                "processor seconds of ovs-vswitchd per GByte": {who: used[who, way] for who in ("Sluice", peer)},
+            }
+            row, met = f"dataplane: {way}, {peer}", ours >= goal * theirs
+            results.append(Result(row, ours, theirs, "Gbit/s", words, f">= {goal:g} times", met, counters, method))
+    return results
