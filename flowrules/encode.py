@@ -9,9 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from struct import Struct
 
-from flowrules.encode_actions import encode_actions
 from flowrules.flow import Flow
-from flowrules.oxm import encode_match
 
 VERSION = 0x04
 HEADER = Struct("!BBHI")
@@ -107,19 +105,16 @@ def _flow_mod(
 
 
 def flow_add(flow: Flow, xid: int = 0) -> bytes:
-    """Add ``flow``, replacing a flow with the same table, priority and match.
-
-    Raises ValueError when a value does not fit its field, struct.error when table or priority are out of range.
-    """
-    instructions = flow.meter_instruction
-    if flow.actions:
-        actions = encode_actions(flow.actions)
+    """Add ``flow``, replacing a flow with the same table, priority and match."""
+    key, actions, meter, cookie = flow
+    instructions = b"" if meter is None else flow.meter_instruction
+    if actions:
         instructions += _INSTRUCTION.pack(_APPLY_ACTIONS, 8 + len(actions)) + actions
-    return _flow_mod(_ADD, flow.table, flow.priority, flow.cookie, 0, encode_match(flow.matches), instructions, xid)
+    return _flow_mod(_ADD, key[0], key[1] << 8 | key[2], cookie, 0, key[3:], instructions, xid)
 
 
 def flow_delete_strict(table: int, priority: int, cookie: int, match_bytes: bytes, xid: int = 0) -> bytes:
-    """Delete the one flow with this table, priority, cookie and match (OXM entries as :func:`encode_match` makes)."""
+    """Delete the one flow with this table, priority, cookie and match (OXM entries as :mod:`flowrules.oxm` makes)."""
     return _flow_mod(_DELETE_STRICT, table, priority, cookie, _ALL_BITS, match_bytes, b"", xid)
 
 

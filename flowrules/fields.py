@@ -6,7 +6,7 @@ Nicira extensions.  No other module writes a register number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 _OPENFLOW_BASIC = 0x8000
@@ -38,16 +38,18 @@ class Field:
     oxm_field: int
     bits: int
     style: Style = Style.DECIMAL
+    #: Width on the wire in bytes, and the 32-bit OXM header without the mask bit: asked for by every action of a flow.
+    bytes: int = field(init=False, repr=False, compare=False)
+    header: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def bytes(self) -> int:
-        """Width on the wire in bytes."""
-        return (self.bits + 7) // 8
+    def __post_init__(self) -> None:
+        """Work out what follows from the rest."""
+        object.__setattr__(self, "bytes", (self.bits + 7) // 8)
+        object.__setattr__(self, "header", self.oxm_class << 16 | self.oxm_field << 9 | self.bytes)
 
-    @property
-    def header(self) -> int:
-        """The 32-bit OXM header without the mask bit."""
-        return self.oxm_class << 16 | self.oxm_field << 9 | self.bytes
+    def __hash__(self) -> int:
+        """A string remembers its hash, so this is much cheaper than one over all values."""
+        return hash(self.name)
 
     @property
     def whole(self) -> Subfield:
