@@ -25,6 +25,7 @@ from controller.composer import Composer
 from controller.dhcp import dhcp_handler, mtus
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
+from controller.garbage import collect_rarely
 from controller.metadata import MetadataDesk
 from controller.openflow import OpenFlowSession
 from controller.packet_handlers import HANDLERS
@@ -65,6 +66,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
         wire.install()
+        collect_rarely()
 
     def start(self) -> None:
         """Begin to serve."""

@@ -56,7 +56,8 @@ class Desired:
                 self.problems[key] = f"{key}: {type(error).__name__}: {error}"
                 continue
             self.problems.pop(key, None)
-            touched |= self._remove(key)
+            if known is not None:
+                touched |= self._remove(key)
             if intent is not None:
                 self.counters.compiled += 1
                 fresh.append((key, intent, fragment))

@@ -90,8 +90,20 @@ def flow(
     Matches on the same field with disjoint masks are merged.  Raises ValueError when they overlap or when a value does
     not fit its target, struct.error when table or priority are out of range.
     """
+    tests = tuple(matches)
+    if len({test[0] for test in tests}) != len(tests):
+        tests = _merged(tests)
+    match_bytes, action_bytes = encode_match(tests), encode_actions(actions)
+    below = b"" if meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, meter.id)
+    content = _CONTENT.pack(table, priority, len(match_bytes)) + match_bytes + below + action_bytes
+    digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
+    cookie = OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
+    return Flow(_PLACE.pack(table, priority) + match_bytes, action_bytes, meter, cookie)
+
+
+def _merged(tests: Iterable[Match]) -> tuple[Match, ...]:
     merged: dict[str, Match] = {}
-    for item in matches:
+    for item in tests:
         known = merged.get(item.name)
         if known is None:
             merged[item.name] = item
@@ -99,9 +111,4 @@ def flow(
             raise ValueError(f"{item.name} is matched twice")
         else:
             merged[item.name] = Match(item.name, known.value | item.value, known.mask | item.mask, item.field)
-    match_bytes, action_bytes = encode_match(merged.values()), encode_actions(actions)
-    below = b"" if meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, meter.id)
-    content = _CONTENT.pack(table, priority, len(match_bytes)) + match_bytes + below + action_bytes
-    digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
-    cookie = OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
-    return Flow(_PLACE.pack(table, priority) + match_bytes, action_bytes, meter, cookie)
+    return tuple(merged.values())

@@ -77,11 +77,10 @@ def match(target: Field | Subfield, value: int, mask: int | None = None) -> Matc
 
     Raises ValueError when ``value`` does not fit the field or sets bits outside ``mask``.
     """
-    if isinstance(target, Subfield):
-        field, bits, shift = target.field, target.mask, target.offset
+    if isinstance(target, Field):
+        field, bits, shifted = target, target.ones if mask is None else mask, value
     else:
-        field, bits, shift = target, (1 << target.bits) - 1 if mask is None else mask, 0
-    shifted = value << shift
+        field, bits, shifted = target.field, target.mask, value << target.offset
     if value < 0 or shifted & ~bits:
         raise ValueError(f"{value:#x} does not fit {field.name} with mask {bits:#x}")
     return Match(field.name, shifted, bits, field)
@@ -149,19 +148,20 @@ def encode_match(matches: Iterable[Match]) -> bytes:
     caller's business.
     """
     entries: list[tuple[int, bytes]] = []
-    for item in matches:
-        layout = _LAYOUTS.get(item.name) or _find(item.field)
-        if layout.halves is None:
-            if item.mask:
-                entries.append((layout.rank, _entry(layout, item.value, item.mask)))
-            continue
-        high, low = layout.halves
-        for half, value, mask in (
-            (high, item.value >> 32, item.mask >> 32),
-            (low, item.value & low.all_ones, item.mask & low.all_ones),
-        ):
-            if mask:
-                entries.append((half.rank, _entry(half, value, mask)))
+    for name, value, mask, field in matches:
+        rank, width, exact, masked, all_ones, halves = _LAYOUTS.get(name) or _find(field)
+        if halves is not None:
+            high, low = halves
+            for half, part, bits in (
+                (high, value >> 32, mask >> 32),
+                (low, value & low.all_ones, mask & low.all_ones),
+            ):
+                if bits:
+                    entries.append((half.rank, _entry(half, part, bits)))
+        elif mask == all_ones:
+            entries.append((rank, exact + value.to_bytes(width, "big")))
+        elif mask:
+            entries.append((rank, masked + value.to_bytes(width, "big") + mask.to_bytes(width, "big")))
     entries.sort()
     return b"".join([entry for _, entry in entries])
 
