@@ -23,7 +23,13 @@ ROWS = (
 
 
 @click.command("all")
-@click.option("--figures", default=Path("bench-figures"), show_default=True, help="Where the figures go, a file each.")
+@click.option(
+    "--figures",
+    default="bench-figures",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the figures go, a file each.",
+)
 @click.option(
     "--only", multiple=True, type=click.Choice(ROWS), help="Measure these alone; the page shows all there are."
 )

@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from benchmarks.policy import Policy
 from benchmarks.result import NOTES, Progress, Result, json_option, report
 from topologies.errors import LabError
 
-_PORT = "80"
+_PORT = "8000"
 _GOAL = 1.5
 _METHOD = (
     "Four threads outside open a connection, read one byte and reset it, {seconds} s at a time, median of {rounds} "
@@ -39,25 +40,30 @@ def command(ports: int, rounds: int, seconds: int, file: Path | None) -> None:
 
 
 def run(policy: Policy, rounds: int, seconds: int, name: str, progress: Progress) -> Result:
-    """Measure; the plain bridge is measured too, as what the machine can do at all."""
-    found: dict[str, list[float]] = {}
-    used: dict[str, list[float]] = {}
+    """Build the contenders and measure."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         contenders(name, Path(folder), policy, progress) as all_three,
     ):
+        return measure(all_three, rounds, seconds, progress)
+
+
+def measure(all_three: Sequence[Contender], rounds: int, seconds: int, progress: Progress) -> Result:
+    """Connections a second; the plain bridge is measured too, as what the machine can do at all."""
+    found: dict[str, list[float]] = {}
+    used: dict[str, list[float]] = {}
+    for one in all_three:
+        for place in (one.one, one.other):
+            one.start(place, sys.executable, "-m", "benchmarks.connects", "serve", _PORT)
+        one.await_ways(_PORT)
+    for number in range(1, rounds + 1):
+        progress(f"round {number} of {rounds}")
         for one in all_three:
-            for place in (one.one, one.other):
-                one.start(place, sys.executable, "-m", "benchmarks.connects", "serve", _PORT)
-            one.await_ways()
-        for number in range(1, rounds + 1):
-            progress(f"round {number} of {rounds}")
-            for one in all_three:
-                before = one.processor_seconds()
-                opened = _opened(one, seconds)
-                found.setdefault(one.name, []).append(opened / seconds)
-                used.setdefault(one.name, []).append((one.processor_seconds() - before) / opened * 1e6)
-        flows = {one.name: one.flows for one in all_three}
+            before = one.processor_seconds()
+            opened = _opened(one, seconds)
+            found.setdefault(one.name, []).append(opened / seconds)
+            used.setdefault(one.name, []).append((one.processor_seconds() - before) / opened * 1e6)
+    flows = {one.name: one.flows for one in all_three}
     medians = {who: round(statistics.median(rates)) for who, rates in found.items()}
     counters = {
         "a plain NORMAL bridge": medians["NORMAL"],

@@ -58,13 +58,13 @@ class Contender:
         """Run a command in a namespace."""
         return netns.run(netns.inside(place, command), timeout=timeout)
 
-    def await_ways(self) -> None:
+    def await_ways(self, port: str) -> None:
         """Wait until both ways lead somewhere; LabError when they do not within seconds."""
         for place, address, source in ((self.outside, self.public, self.source), (self.one, self.private, "")):
             try:
-                self.run(place, sys.executable, "-m", "benchmarks.connects", "await", address, "80", source)
+                self.run(place, sys.executable, "-m", "benchmarks.connects", "await", address, port, source)
             except netns.CommandError as error:
-                raise LabError(f"{self.name}: {address} does not answer at port 80") from error
+                raise LabError(f"{self.name}: {address} does not answer at port {port}") from error
 
     def processor_seconds(self) -> float:
         """What ovs-vswitchd has used of the processors so far: it does not depend on what else the machine does."""
@@ -73,7 +73,9 @@ class Contender:
 
 
 @contextmanager
-def contenders(name: str, folder: Path, policy: Policy, progress: Progress) -> Iterator[list[Contender]]:
+def contenders(
+    name: str, folder: Path, policy: Policy, progress: Progress, ovn_policy: Policy = OVN_POLICY
+) -> Iterator[list[Contender]]:
     """Build all three; "Sluice" is first.  Servers on port 80 of both instances are the caller's to start."""
     with ExitStack() as stack:
         progress("Sluice's pipeline")
@@ -81,7 +83,7 @@ def contenders(name: str, folder: Path, policy: Policy, progress: Progress) -> I
         progress("a plain NORMAL bridge")
         plain = stack.enter_context(_normal(f"{name}n", folder, policy))
         progress("OVN with a distributed floating IP and ACLs")
-        theirs = stack.enter_context(_ovn(f"{name}o", folder))
+        theirs = stack.enter_context(_ovn(f"{name}o", folder, ovn_policy))
         yield [ours, plain, theirs]
 
 
@@ -109,13 +111,12 @@ def _normal(name: str, folder: Path, policy: Policy) -> Iterator[Contender]:
 
 
 @contextmanager
-def _ovn(name: str, folder: Path) -> Iterator[Contender]:
+def _ovn(name: str, folder: Path, policy: Policy) -> Iterator[Contender]:
     inner = folder / name
     inner.mkdir()
     with ExitStack() as stack:
         stack.callback(lambda: netns.delete(netns.namespaces(f"{name}-")))
         ovn = stack.enter_context(Ovn(name, inner))
-        policy = OVN_POLICY
         one, other = (instance(ovn.switch, BRIDGE, name, policy, number) for number in (0, 1))
         outside = _outside(ovn.switch, "br-ex", name)
         flows = ovn_flows.install(policy, ovn, internal=False)

@@ -41,22 +41,27 @@ def command(ports: int, rounds: int, seconds: int, file: Path | None) -> None:
 
 
 def run(policy: Policy, rounds: int, seconds: int, name: str, progress: Progress) -> list[Result]:
-    """Measure: Gbit/s of each contender on each way."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    """Build the contenders and measure."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         contenders(name, Path(folder), policy, progress) as all_three,
     ):
-        for one in all_three:
-            for place in (one.one, one.other):
-                one.start(place, "iperf3", "-s", "-p", _PORT)
-            one.await_ways()
-        for number in range(1, rounds + 1):
-            progress(f"round {number} of {rounds}")
-            for way in _WAYS:
-                for one in all_three:
-                    found.setdefault((one.name, way), []).append(_measure(one, way, seconds))
-        flows = {one.name: one.flows for one in all_three}
+        return measure(all_three, rounds, seconds, progress)
+
+
+def measure(all_three: Sequence[Contender], rounds: int, seconds: int, progress: Progress) -> list[Result]:
+    """Gbit/s of each contender on each way."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for one in all_three:
+        for place in (one.one, one.other):
+            one.start(place, "iperf3", "-s", "-p", _PORT)
+        one.await_ways(_PORT)
+    for number in range(1, rounds + 1):
+        progress(f"round {number} of {rounds}")
+        for way in _WAYS:
+            for one in all_three:
+                found.setdefault((one.name, way), []).append(_measure(one, way, seconds))
+    flows = {one.name: one.flows for one in all_three}
     method = _METHOD.format(seconds=seconds, rounds=rounds, ours=flows["Sluice"], theirs=flows["OVN"])
     return _results(found, method)
 

@@ -52,16 +52,17 @@ def command(ports: int, ovn_ports: int, file: Path | None) -> None:
 def run(policy: Policy, theirs: Policy, name: str, progress: Progress) -> Result:
     """Measure both."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        ours = _ours(policy, f"{name}s", Path(folder), progress)
+        here = ours(policy, f"{name}s", Path(folder), progress)
         other = _theirs(theirs, f"{name}o", Path(folder), progress)
-    met = ours["seconds"] <= _GOAL and ours["flow-mods"] == 0 and ours["lost"] == 0
+    met = here["seconds"] <= _GOAL and here["flow-mods"] == 0 and here["lost"] == 0
     method = _METHOD.format(rate=_RATE, theirs=other["flows"])
-    counters = {"Sluice": ours, "OVN": other}
+    counters = {"Sluice": here, "OVN": other}
     goal = "<= 3 s, 0 flow-mods, 0 packets lost"
-    return Result("restart", ours["seconds"], other["seconds"], "s", "OVN", goal, met, counters, method)
+    return Result("restart", here["seconds"], other["seconds"], "s", "OVN", goal, met, counters, method)
 
 
-def _ours(policy: Policy, name: str, folder: Path, progress: Progress) -> dict[str, Any]:
+def ours(policy: Policy, name: str, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Measure our side alone."""
     with Room(name, folder) as room:
         one, other = (instance(room.switch, BRIDGE, name, policy, number) for number in (0, 1))
         progress("our flows, for the first time")
