@@ -17,8 +17,8 @@ from benchmarks.result import NOTES, Progress, Result, json_option, report
 
 _PORT = "80"
 _WAYS = ("through an elastic IP", "east-west")
-_NORMAL_GOAL = 0.95
-_OVN_GOAL = 1.3
+_GOALS = {"NORMAL": 0.95, "OVN": 1.3}
+"""For the first of the ways."""
 _METHOD = (
     "One TCP connection of iperf3, {seconds} s at a time, median of {rounds} rounds; the three take turns within each "
     "round. Sluice's switch holds {ours} flows, OVN's {theirs}; userspace datapath, one machine for all ends."
@@ -85,12 +85,13 @@ def _results(found: Mapping[tuple[str, str], Sequence[tuple[float, float]]], met
     results = []
     for way in _WAYS:
         ours = medians["Sluice", way]
-        for peer, words, goal in (("NORMAL", "a plain NORMAL bridge", _NORMAL_GOAL), ("OVN", "OVN", _OVN_GOAL)):
-            theirs = medians[peer, way]
+        for peer, words in (("NORMAL", "a plain NORMAL bridge"), ("OVN", "OVN")):
+            theirs, goal = medians[peer, way], _GOALS[peer] if way == _WAYS[0] else None
             counters = {
                 "rounds": {who: [round(rate, 2) for rate, _ in found[who, way]] for who in ("Sluice", peer)},
                 "processor seconds of ovs-vswitchd per GByte": {who: used[who, way] for who in ("Sluice", peer)},
             }
-            row, met = f"dataplane: {way}, {peer}", ours >= goal * theirs
-            results.append(Result(row, ours, theirs, "Gbit/s", words, f">= {goal:g} times", met, counters, method))
+            aim, met = (f">= {goal:g} times", ours >= goal * theirs) if goal else ("", None)
+            row = f"dataplane: {way}, {peer}"
+            results.append(Result(row, ours, theirs, "Gbit/s", words, aim, met, counters, method))
     return results

@@ -53,7 +53,8 @@ class Room:
         """
         settings = ("datapath_type=netdev", "fail_mode=secure", "other_config:datapath-id=0000000000000001")
         self.switch.vsctl("--may-exist", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, *settings)
-        retry = ("set", "Controller", BRIDGE, "max_backoff=1000")
+        # Not probed: on a busy machine a first compilation of 100,000 flows may take longer than a probe waits.
+        retry = ("set", "Controller", BRIDGE, "max_backoff=1000", "inactivity_probe=0")
         self.switch.vsctl("set-controller", BRIDGE, CONTROLLER, "--", *retry)
 
     def ofctl(self, *arguments: str, feed: str = "", timeout: float = 120.0) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct, unpack_from
 from typing import Any, TypeVar
 
+from eventlet import sleep
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
@@ -264,6 +265,7 @@ class OpenFlowSession:
             if len(buffer) >= _BUFFER_BYTES:
                 self._send_buffer(buffer)
                 buffer = bytearray()
+                sleep(0)  # it goes out, and echoes are answered, while the next one is made
         self._send_buffer(buffer)
 
     def _send_buffer(self, buffer: bytearray) -> None:
