@@ -42,6 +42,8 @@ from controller.openflow import OpenFlowSession  # noqa: E402
 
 LISTEN = ("127.0.0.1", 6653)
 _BOUND = 120.0
+_REST = 2.5
+"""Seconds until elastic IPs that have come have been announced: the memory is that of a controller at rest."""
 _WATCHED: dict[str, tuple[type, str]] = {
     "compile": (Desired, "update"),
     "dump and compare": (Bridge, "_compare"),
@@ -72,6 +74,7 @@ def main(arguments: list[str]) -> None:
     if "here" in lagging:
         raise SystemExit(f"not installed within {_BOUND:g} s: {composer.bridges['here'].problem}")
     del records, said
+    eventlet.sleep(_REST)
     gc.collect()
     status = composer.status()
     (host,) = [one for one in status["hosts"] if one["name"] == "here"]
