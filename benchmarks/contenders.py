@@ -7,6 +7,7 @@ veth to the switch; checksums are written in software everywhere, as a userspace
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ OVN_POLICY = Policy(200, 2, 2)
 _OUTSIDE = "198.51.100.1"
 _OUTSIDE_MAC = "02:00:00:00:ff:01"
 _STRANGER = "203.0.113.10"
+_PASSES = re.compile(r"avg. datapath passes per packet: ([0-9.]+)")
 _PREFIX = CIDR.rpartition("/")[2]
 
 
@@ -66,9 +68,21 @@ class Contender:
             except netns.CommandError as error:
                 raise LabError(f"{self.name}: {address} does not answer at port {port}") from error
 
+    def forget_passes(self) -> None:
+        """Begin to count anew what :meth:`passes` tells."""
+        self.switch.unixctl("dpif-netdev/pmd-stats-clear")
+
+    def passes(self) -> float:
+        """How often a packet went through the datapath on the average: once, and once more for each recirculation."""
+        counted = _PASSES.findall(self.switch.unixctl("dpif-netdev/pmd-stats-show"))
+        return float(counted[0]) if counted else 0.0
+
     def processor_seconds(self) -> float:
         """What ovs-vswitchd has used of the processors so far: it does not depend on what else the machine does."""
-        words = Path(f"/proc/{self.switch.pid(SWITCH)}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        pid = self.switch.pid(SWITCH)
+        if pid is None:
+            raise LabError(f"{self.name}: ovs-vswitchd has ended")
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -51,7 +52,7 @@ def run(policy: Policy, rounds: int, seconds: int, name: str, progress: Progress
 
 def measure(all_three: Sequence[Contender], rounds: int, seconds: int, progress: Progress) -> list[Result]:
     """Gbit/s of each contender on each way."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    found: dict[tuple[str, str], list[_Measured]] = {}
     for one in all_three:
         for place in (one.one, one.other):
             one.start(place, "iperf3", "-s", "-p", _PORT)
@@ -66,8 +67,16 @@ def measure(all_three: Sequence[Contender], rounds: int, seconds: int, progress:
     return _results(found, method)
 
 
-def _measure(one: Contender, way: str, seconds: int) -> tuple[float, float]:
-    """Gbit/s, and the seconds of a processor that ovs-vswitchd used for each GByte."""
+class _Measured(NamedTuple):
+    """Gbit/s; seconds of a processor that ovs-vswitchd used for each GByte; passes of a packet through the datapath."""
+
+    rate: float
+    used: float
+    passes: float
+
+
+def _measure(one: Contender, way: str, seconds: int) -> _Measured:
+    one.forget_passes()
     before = one.processor_seconds()
     client = ["iperf3", "-J", "-p", _PORT, "-t", str(seconds)]
     if way == _WAYS[0]:
@@ -76,19 +85,21 @@ def _measure(one: Contender, way: str, seconds: int) -> tuple[float, float]:
         said = one.run(one.one, *client, "-c", one.private, timeout=seconds + 20)
     received = json.loads(said)["end"]["sum_received"]
     used = one.processor_seconds() - before
-    return received["bits_per_second"] / 1e9, used / (received["bytes"] / 1e9)
+    return _Measured(received["bits_per_second"] / 1e9, used / (received["bytes"] / 1e9), one.passes())
 
 
-def _results(found: Mapping[tuple[str, str], Sequence[tuple[float, float]]], method: str) -> list[Result]:
-    medians = {key: round(statistics.median(rate for rate, _ in pairs), 3) for key, pairs in found.items()}
-    used = {key: round(statistics.median(seconds for _, seconds in pairs), 2) for key, pairs in found.items()}
+def _results(found: Mapping[tuple[str, str], Sequence[_Measured]], method: str) -> list[Result]:
+    medians = {key: round(statistics.median(one.rate for one in all_of), 3) for key, all_of in found.items()}
+    used = {key: round(statistics.median(one.used for one in all_of), 2) for key, all_of in found.items()}
+    passes = {key: round(statistics.median(one.passes for one in all_of), 2) for key, all_of in found.items()}
     results = []
     for way in _WAYS:
         ours = medians["Sluice", way]
         for peer, words in (("NORMAL", "a plain NORMAL bridge"), ("OVN", "OVN")):
             theirs, goal = medians[peer, way], _GOALS[peer] if way == _WAYS[0] else None
             counters = {
-                "rounds": {who: [round(rate, 2) for rate, _ in found[who, way]] for who in ("Sluice", peer)},
+                "rounds": {who: [round(one.rate, 2) for one in found[who, way]] for who in ("Sluice", peer)},
+                "passes of a packet through the datapath": {who: passes[who, way] for who in ("Sluice", peer)},
                 "processor seconds of ovs-vswitchd per GByte": {who: used[who, way] for who in ("Sluice", peer)},
             }
             aim, met = (f">= {goal:g} times", ours >= goal * theirs) if goal else ("", None)

@@ -19,13 +19,9 @@ def describe() -> dict[str, str]:
         "Open vSwitch": _version("ovs-vswitchd") + ", userspace datapath",
         "OVN": _version("ovn-controller"),
         "Python": platform.python_version(),
+        "load at the end": f"{os.getloadavg()[0]:.1f} (the last minute; what exceeds the cores spoils figures)",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-
-
-def load() -> float:
-    """How many processes wanted to run in the last minute: much more than none spoils figures."""
-    return round(os.getloadavg()[0], 2)
 
 
 def _processor() -> str:
