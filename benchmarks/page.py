@@ -16,9 +16,9 @@ _DOCS = Path("docs")
 _INTRODUCTION = """\
 # Benchmarks
 
-`scripts/bench all` takes these figures and writes this page. Every peer ran beside Sluice in the same run on the same
-machine, so read the ratio first (ours by theirs): absolute figures are those of one small machine on one day. Counters
-(flow-mods, statements) do not depend on the machine.
+`scripts/bench all` takes these figures and writes this page. Every peer ran beside Sluice in the same run on one
+machine, so read the ratio first (ours by theirs): absolute figures are those of one small machine on one day, and a
+load above its cores spoils them. Counters (flow-mods, passes) do not depend on the machine.
 """
 
 
