@@ -11,11 +11,61 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
+from rich.console import Console
+from rich.table import Table
+
 from benchmarks import api_servers, api_statements
+from benchmarks.result import NOTES, Result, json_option, report
 from topologies.errors import LabError
 
 _THREADS = 8
 _ROUNDS = 10
+_PEER = "moto_server (in memory, signatures not looked at)"
+
+
+@click.command("api")
+@click.option("--groups", default=1000, show_default=True, help="Security groups that there are.")
+@click.option("--addresses", default=1000, show_default=True, help="Elastic IPs that there are.")
+@click.option("--calls", default=200, show_default=True, help="Calls of each kind that are timed.")
+@json_option
+def command(groups: int, addresses: int, calls: int, file: Path | None) -> None:
+    """One boto3 script against our API (durable, signatures checked) and moto_server (in memory, unchecked)."""
+    if not (10 <= calls <= addresses <= 10_000 and 1 <= groups <= 10_000):
+        raise click.UsageError("10 <= calls <= addresses <= 10000 and 1 <= groups <= 10000, please")
+    figures = run(groups, addresses, calls, NOTES.print)
+    table = Table(title="SQL statements of a call: constant in the number of rows")
+    for title in ("", "5 rows", "300 rows"):
+        table.add_column(title, justify="right" if title else "left")
+    for action, counted in figures["statements"].items():
+        table.add_row(action, str(counted["small"]), str(counted["large"]))
+    Console().print(table)
+    report(results(figures), file)
+
+
+def results(figures: dict[str, Any]) -> list[Result]:
+    """The rows of what :func:`run` found."""
+    size = f"{figures['groups']} groups, {figures['addresses']} addresses"
+    rows = [
+        Result(
+            f"api: {row['call']}",
+            row["ours_ms"],
+            row["moto_ms"],
+            "ms",
+            _PEER,
+            "not slower",
+            row["ours_ms"] <= row["moto_ms"],
+            {"with the controller's acknowledgement, ms": row["acknowledged_ms"]},
+            f"Median of boto3's whole call, {size}; every commit of ours is on disk, signatures are checked.",
+        )
+        for row in figures["rows"]
+    ]
+    rates = figures["allocations_per_second"]
+    statements = {action: counted["large"] for action, counted in figures["statements"].items()}
+    counters = {"with the controller's acknowledgement": rates["acknowledged"], "SQL statements": statements}
+    row = "api: AllocateAddress, 8 clients"
+    met = rates["ours"] >= rates["moto"]
+    return [*rows, Result(row, rates["ours"], rates["moto"], "calls/s", _PEER, "not slower", met, counters)]
 
 
 class Script:

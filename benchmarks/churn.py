@@ -1,273 +1,103 @@
-"""Instances that start and stop at a steady rate through the whole of a small cloud, and a search for what they left.
-
-The load is open: a start is due every 1/rate seconds and a stop ``life`` seconds after its instance runs, whether or
-not the cloud keeps up.  When more than ``_BACKLOG`` seconds' worth of instances are on their way to running, starts
-wait until there are fewer: the rate that is held then is what the cloud can do.
-
-Each instance that runs sends a datagram to the one before it, so that there are connections to be forgotten, and every
-tenth gets an elastic IP, which its end has to free.
-"""
+"""``scripts/bench churn``: shows what :mod:`benchmarks.churn_load` measures."""
 
 from __future__ import annotations
 
-import statistics
-import tempfile
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import residue
-from benchmarks.cpu import CpuMeter
-from benchmarks.datagrams import Sender
-from econe_api.compute.namespaces import guest_namespace
-from econe_api.store.accounts import find_account
-from econe_api.store.quotas import INSTANCES, set_quota
-from econe_api.store.store import Store
-from topologies.cloud import Cloud, Plan
-from topologies.control_plane import ACCOUNT
-from topologies.errors import LabError
+import click
+from rich.console import Console
+from rich.table import Table
 
-_BACKLOG = 4.0
-_CLIENTS = 32
-_API_THREADS = 64
-_LOOK = 0.04
-_DRAIN = 60.0
-_ADDRESSES = 5
-_EVERY = 10
-_PROGRESS = 10.0
-_ENOUGH = 1_000_000
-_VCPUS = 4096
-_ON_THE_WAY = ("pending", "shutting-down")
+from benchmarks import churn_load as measure
+from benchmarks.result import NOTES, Result, json_option, report
+
+_ROWS = (
+    ("RunInstances answered", "run_call_ms"),
+    ("RunInstances -> running", "running_ms"),
+    ("TerminateInstances answered", "terminate_call_ms"),
+    ("TerminateInstances -> gone", "gone_ms"),
+)
+_SHOWN = 5
 
 
-@dataclass(slots=True)
-class _Instance:
-    """Moments on the clock of ``time.perf_counter``; those of what has not come yet are None."""
+@click.command("churn")
+@click.option("--rate", default=20.0, show_default=True, help="Starts a second, and as many stops.")
+@click.option("--seconds", default=120.0, show_default=True, help="How long.")
+@click.option("--life", default=1.0, show_default=True, help="Seconds that an instance runs before it is stopped.")
+@json_option
+def command(rate: float, seconds: float, life: float, file: Path | None) -> None:
+    """Start and stop instances of the namespace backend, through everything, and look for what is left of them.
 
-    number: int
-    started: float
-    id: str = ""
-    address: str = ""
-    answered: float | None = None
-    running: float | None = None
-    stopped: float | None = None
-    stop_answered: float | None = None
-    gone: float | None = None
-
-
-@dataclass(slots=True)
-class _Load:
-    """What the threads share."""
-
-    instances: dict[str, _Instance] = field(default_factory=dict)
-    finished: list[_Instance] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    starting: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Churn:
-    """Drives a running cloud."""
-
-    def __init__(self, cloud: Cloud, rate: float, life: float, progress: Callable[[str], None]) -> None:
-        self._cloud = cloud
-        self._rate = rate
-        self._life = life
-        self._progress = progress
-        self._clients = threading.local()
-        self._load = _Load()
-        self._image = self._client().describe_images()["Images"][0]["ImageId"]
-        self._free = [self._client().allocate_address()["AllocationId"] for _ in range(_ADDRESSES)]
-        self._sender = Sender()
-        self._stops: ThreadPoolExecutor
-        self._over = threading.Event()
-
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Churn for ``seconds``, then end what is left; returns the figures."""
-        cpu = CpuMeter(self._cloud)
-        before = self._counters()
-        watcher = threading.Thread(target=self._watch)
-        watcher.start()
-        begin = time.perf_counter()
-        try:
-            with ThreadPoolExecutor(_CLIENTS) as starts, ThreadPoolExecutor(_CLIENTS) as self._stops:
-                self._start_all(starts, begin, seconds)
-                last = time.perf_counter()
-                self._drain()
-        finally:
-            self._over.set()
-            watcher.join()
-            self._sender.close()
-        spent, machine = cpu.read(), cpu.machine()
-        after = self._counters()
-        for allocation in self._free:
-            self._client().release_address(AllocationId=allocation)
-        counters = {name: after[name] - before[name] for name in after}
-        return {**self._figures(begin, last), "counters": counters, "cpu_seconds": spent, "cores": machine}
-
-    def _client(self) -> Any:
-        if not hasattr(self._clients, "ec2"):
-            self._clients.ec2 = self._cloud.ec2()
-        return self._clients.ec2
-
-    def _counters(self) -> dict[str, int]:
-        return dict(self._cloud.status()["counters"])
-
-    def _start_all(self, pool: ThreadPoolExecutor, begin: float, seconds: float) -> None:
-        load, first, told, number = self._load, begin, begin, 0
-        while (now := time.perf_counter()) < first + seconds:
-            due = begin + number / self._rate
-            if now < due:
-                time.sleep(min(due - now, _LOOK))
-            elif load.starting >= self._rate * _BACKLOG:
-                time.sleep(_LOOK)
-                # What was missed is not made up for: the rate is what it is.
-                begin = time.perf_counter() - number / self._rate
-            else:
-                with load.lock:
-                    load.starting += 1
-                pool.submit(self._guarded, self._start, number)
-                number += 1
-            self._stop_due()
-            if now - told >= _PROGRESS:
-                told = now
-                self._progress(
-                    f"{now - first:4.0f} s: {number} started, {len(load.finished)} gone, {len(load.instances)} there"
-                )
-
-    def _stop_due(self) -> None:
-        now = time.perf_counter()
-        for instance in list(self._load.instances.values()):
-            if instance.stopped is None and instance.running is not None and instance.running + self._life <= now:
-                instance.stopped = now
-                self._stops.submit(self._guarded, self._stop, instance)
-
-    def _drain(self) -> None:
-        deadline = time.monotonic() + _DRAIN
-        while (self._load.instances or self._load.starting) and time.monotonic() < deadline:
-            self._stop_due()
-            time.sleep(_LOOK)
-
-    def _guarded(self, step: Callable[[Any], None], what: Any) -> None:
-        try:
-            step(what)
-        except Exception as error:
-            with self._load.lock:
-                self._load.failures.append(f"{type(error).__name__}: {error}")
-
-    def _start(self, number: int) -> None:
-        instance = _Instance(number, time.perf_counter())
-        asked = {"ImageId": self._image, "InstanceType": "t2.nano", "MinCount": 1, "MaxCount": 1}
-        try:
-            made = self._client().run_instances(**asked)["Instances"][0]
-        except BaseException:
-            with self._load.lock:
-                self._load.starting -= 1
-            raise
-        instance.id, instance.address = made["InstanceId"], made["PrivateIpAddress"]
-        instance.answered = time.perf_counter()
-        with self._load.lock:
-            self._load.instances[instance.id] = instance
-
-    def _stop(self, instance: _Instance) -> None:
-        self._client().terminate_instances(InstanceIds=[instance.id])
-        instance.stop_answered = time.perf_counter()
-
-    def _watch(self) -> None:
-        """See how the instances are: one call shows those of the whole cloud that are on their way to a state."""
-        ec2, asked = self._cloud.ec2(), [{"Name": "instance-state-name", "Values": list(_ON_THE_WAY)}]
-        previous: _Instance | None = None
-        while not self._over.wait(_LOOK):
-            with self._load.lock:
-                known = list(self._load.instances.values())
-            seen = time.perf_counter()
-            try:
-                found = ec2.describe_instances(Filters=asked)["Reservations"]
-            except Exception as error:
-                self._load.failures.append(f"DescribeInstances: {error}")
-                continue
-            on_the_way = {one["InstanceId"]: one["State"]["Name"] for each in found for one in each["Instances"]}
-            for instance in known:
-                previous = self._note(instance, on_the_way.get(instance.id), seen, previous)
-
-    def _note(self, instance: _Instance, state: str | None, seen: float, last: _Instance | None) -> _Instance | None:
-        load = self._load
-        if instance.running is None and state is None:
-            instance.running = time.perf_counter()
-            with load.lock:
-                load.starting -= 1
-            if last is not None:
-                self._sender.send(guest_namespace(self._cloud.plan.name, instance.id), last.address)
-            if instance.number % _EVERY == 0:
-                allocation = self._free[instance.number // _EVERY % len(self._free)]
-                self._stops.submit(self._guarded, self._associate, (allocation, instance.id))
-            return instance
-        if instance.stop_answered is not None and instance.stop_answered <= seen and state is None:
-            instance.gone = time.perf_counter()
-            with load.lock:
-                del load.instances[instance.id]
-                load.finished.append(instance)
-        return last
-
-    def _associate(self, what: tuple[str, str]) -> None:
-        self._client().associate_address(AllocationId=what[0], InstanceId=what[1], AllowReassociation=True)
-
-    def _figures(self, begin: float, last: float) -> dict[str, Any]:
-        done = self._load.finished
-        if not done:
-            raise LabError("no instance came and went: " + "; ".join(self._load.failures[:3] or ["see the logs"]))
-        first_stop = min(one.stopped for one in done if one.stopped)
-        stopping = max(one.gone for one in done if one.gone) - first_stop
-        return {
-            "starts": len(done),
-            "failures": len(self._load.failures),
-            "first_failure": self._load.failures[0] if self._load.failures else None,
-            "left_behind": len(self._load.instances),
-            "seconds": round(last - begin, 1),
-            "starts_per_second": round(len(done) / (last - begin), 2),
-            "stops_per_second": round(len(done) / stopping, 2),
-            "run_call_ms": _percentiles([1000 * (one.answered - one.started) for one in done if one.answered]),
-            "running_ms": _percentiles([1000 * (one.running - one.started) for one in done if one.running]),
-            "terminate_call_ms": _percentiles(
-                [1000 * (one.stop_answered - one.stopped) for one in done if one.stop_answered and one.stopped]
-            ),
-            "gone_ms": _percentiles([1000 * (one.gone - one.stopped) for one in done if one.gone and one.stopped]),
-        }
+    Exit status 1 when something is left, or a call failed.  There is no peer.
+    """
+    if not (0 < rate <= 1000 and 1 <= seconds <= 86400 and 0 <= life <= 3600):
+        raise click.UsageError("0 < rate <= 1000, 1 <= seconds <= 86400 and 0 <= life <= 3600, please")
+    figures = measure.run(rate, seconds, life, NOTES.print, f"churn{os.getpid()}")
+    Console().print(*_tables(figures))
+    is_clean = not (any(figures["residue"].values()) or figures["left_behind"] or figures["failures"])
+    held = figures["starts_per_second"]
+    result = Result(
+        row="churn",
+        ours=held,
+        theirs=None,
+        unit="starts/s",
+        peer="none; as many stops go on beside them",
+        goal=f"{rate:g} starts and stops a second, nothing left",
+        met=is_clean and min(held, figures["stops_per_second"]) >= 0.95 * rate,
+        counters=_summary(figures),
+        method="Instances of the namespace backend come and go through API, store, worker, agents, controller and "
+        "switches; then switches, kernel and database are searched for what is left of them.",
+    )
+    report([result], file)
+    if not is_clean:
+        raise click.exceptions.Exit(1)
 
 
-def _percentiles(found: list[float]) -> dict[str, float]:
-    if len(found) < 2:
-        found = found * 2 or [0.0, 0.0]
-    cuts = statistics.quantiles(found, n=100, method="inclusive")
-    return {
-        "p50": round(cuts[49], 1),
-        "p90": round(cuts[89], 1),
-        "p99": round(cuts[98], 1),
-        "max": round(max(found), 1),
+def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:
+    each = {f"{name} each": round(total / figures["starts"], 1) for name, total in figures["counters"].items()}
+    cpu = {
+        f"{name} CPU ms each": round(used * 1000 / figures["starts"]) for name, used in figures["cpu_seconds"].items()
     }
+    medians = {f"{title}, median ms": figures[key]["p50"] for title, key in _ROWS}
+    left = sum(map(len, figures["residue"].values()))
+    ends = {"starts": figures["starts"], "stops a second": figures["stops_per_second"]}
+    return {**ends, "left behind": left, "failures": figures["failures"], **medians, **each, **cpu}
 
 
-def _plan(name: str, folder: Path) -> Plan:
-    """Calls that start and stop instances wait for the effect, so that as many threads are needed as are under way."""
-    return Plan(name, folder, vcpus=_VCPUS, memory_mib=_VCPUS * 512, api_threads=_API_THREADS)
+def _tables(figures: Mapping[str, Any]) -> list[Table]:
+    held = f"{figures['starts_per_second']} starts and {figures['stops_per_second']} stops a second"
+    times = Table(
+        title=f"{held} of {figures['rate']:g} each, for {figures['seconds']} s; {figures['failures']} failures"
+    )
+    for title in ("ms", "p50", "p90", "p99", "max"):
+        times.add_column(title, justify="left" if title == "ms" else "right")
+    for title, key in _ROWS:
+        times.add_row(title, *(str(value) for value in figures[key].values()))
+    if figures["first_failure"]:
+        times.caption = f"first failure: {figures['first_failure']}"
+    work = Table(title=f"Work for one instance's start and stop, of {figures['starts']}")
+    cores = (f"{who} {share}" for who, share in figures["cores"].items())
+    work.caption = f"cores of this machine meanwhile: {', '.join(cores)}"
+    for title in ("counter", "each", "process", "CPU ms each"):
+        work.add_column(title, justify="right" if "each" in title else "left")
+    counted, used = list(figures["counters"].items()), list(figures["cpu_seconds"].items())
+    for number in range(max(len(counted), len(used))):
+        left = _each(counted, number, 1 / figures["starts"])
+        right = _each(used, number, 1000 / figures["starts"])
+        work.add_row(*left, *right)
+    residue = Table(title="What is left")
+    for title in ("kind", "left", ""):
+        residue.add_column(title, justify="right" if title == "left" else "left")
+    for kind, left in figures["residue"].items():
+        residue.add_row(kind, str(len(left)), ", ".join(left[:_SHOWN]))
+    return [times, work, residue]
 
 
-def run(rate: float, seconds: float, life: float, progress: Callable[[str], None], name: str) -> dict[str, Any]:
-    """Build a cloud, churn, look for residue; returns the figures, ``residue`` by kind among them."""
-    with tempfile.TemporaryDirectory(prefix="sluice-churn-") as folder:
-        with Cloud(_plan(name, Path(folder)), progress) as cloud:
-            store = Store.open(cloud.config)
-            try:
-                set_quota(store, find_account(store, ACCOUNT).account_id, INSTANCES, _ENOUGH)
-            finally:
-                store.close()
-            before = residue.look(cloud)
-            progress(f"{rate:g} starts and {rate:g} stops a second for {seconds:g} s")
-            figures = Churn(cloud, rate, life, progress).run(seconds)
-            progress("looking for what is left")
-            found = residue.settle(cloud, before)
-        return {"rate": rate, "life": life, **figures, "residue": found}
+def _each(entries: Sequence[tuple[str, float]], number: int, factor: float) -> tuple[str, str]:
+    if number >= len(entries):
+        return "", ""
+    name, total = entries[number]
+    return name, f"{total * factor:.1f}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from benchmarks.ovn import Ovn
 from benchmarks.policy import GATEWAY, Policy, our_flows
+from benchmarks.result import NOTES, Result, json_option, report
 from econe_api.compute import netns
 from flowrules.text import flow_text
 from topologies.errors import LabError
@@ -20,13 +24,28 @@ _LOOKS = 5
 """Looks, a second apart, that must find the same number."""
 
 
+@click.command("flows")
+@click.option("--ports", default=200, show_default=True, help="Ports of the network.")
+@click.option("--local", default=100, show_default=True, help="How many of them are on this host.")
+@click.option("--elastic", default=100, show_default=True, help="How many local ports have an elastic IP.")
+@json_option
+def command(ports: int, local: int, elastic: int, file: Path | None) -> None:
+    """Flows on one host for one policy: a shared group of five rules, elastic IPs; ours and OVN's."""
+    if not 0 <= elastic <= local <= ports <= 10_000:
+        raise click.UsageError("elastic <= local <= ports <= 10000, please")
+    figures = run(Policy(ports, local, elastic), f"bench{os.getpid()}", NOTES.print)
+    ours, theirs = figures["ours"], figures["ovn"]
+    method = f"{local} local ports of {ports}, {elastic} elastic IPs, one group of 5 rules; counted in the switches."
+    report([Result("flows", ours, theirs, "flows", "OVN", "<= 1/4 of OVN's", 4 * ours <= theirs, method=method)], file)
+
+
 def run(policy: Policy, namespace: str, progress: Callable[[str], None]) -> dict[str, Any]:
     """Count; returns the figures of both."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, Ovn(namespace, Path(folder)) as ovn:
         progress(f"our flows for {policy.ports} ports, {policy.local} of them here")
         ours = _ours(policy, ovn)
         progress("the same policy in OVN")
-        theirs = _theirs(policy, ovn)
+        theirs = install(policy, ovn)
     return {"ports": policy.ports, "local": policy.local, "elastic": policy.elastic, "ours": ours, "ovn": theirs}
 
 
@@ -44,18 +63,25 @@ def _ours(policy: Policy, ovn: Ovn) -> int:
     return _count(ovn, "ours")
 
 
-def _theirs(policy: Policy, ovn: Ovn) -> int:
+def install(policy: Policy, ovn: Ovn, *, internal: bool = True) -> int:
+    """Give OVN the policy; returns the number of flows that it comes to.
+
+    Local ports are made as internal ones, unless the caller has made them (``internal`` False).
+    """
     ovn.sbctl("chassis-add", "there", "geneve", "127.0.0.2")
     _in_batches(ovn, _network(policy))
-    for start in range(0, policy.local, 50):
+    for start in range(0, policy.local if internal else 0, 50):
         words: list[str] = []
         for number in range(start, min(start + 50, policy.local)):
             words += ["--", "add-port", "br-int", f"p{number}"]
             words += ["--", "set", "Interface", f"p{number}", "type=internal", f"external_ids:iface-id=p{number}"]
         ovn.switch.vsctl(*words[1:])
     ovn.nbctl("--wait=sb", "sync")
-    for number in range(policy.local, policy.ports):
-        ovn.sbctl("lsp-bind", f"p{number}", "there")
+    for start in range(policy.local, policy.ports, 50):
+        words = []
+        for number in range(start, min(start + 50, policy.ports)):
+            words += ["--", "lsp-bind", f"p{number}", "there"]
+        ovn.sbctl(*words[1:])
     ovn.nbctl("--wait=hv", "sync")
     return _settled(ovn, "br-int")
 
@@ -122,7 +148,10 @@ def _settled(ovn: Ovn, bridge: str) -> int:
 
 
 def _count(ovn: Ovn, bridge: str) -> int:
-    dumped = netns.run(
-        ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge], timeout=60, env=ovn.switch.environment
-    ).splitlines()
-    return sum("actions=" in line for line in dumped)
+    return dump(ovn, bridge).count("actions=")
+
+
+def dump(ovn: Ovn, bridge: str) -> str:
+    """All flows of a bridge, a line each."""
+    command = ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge]
+    return netns.run(command, timeout=60, env=ovn.switch.environment)

@@ -60,6 +60,16 @@ class Ovn:
         self.switch.vsctl("set", "Open_vSwitch", ".", *values)
         self._spawn("ovn-controller", self.switch.ovsdb)
 
+    def kill_controller(self) -> None:
+        """End ovn-controller as a crash would."""
+        process = self._processes.pop()
+        process.kill()
+        process.wait()
+
+    def start_controller(self) -> None:
+        """Start ovn-controller again."""
+        self._spawn("ovn-controller", self.switch.ovsdb)
+
     def database(self, name: str) -> str:
         """Where the northbound ("nb") or southbound ("sb") database listens."""
         return f"unix:{self._folder / f'{name}.sock'}"

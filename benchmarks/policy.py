@@ -53,13 +53,39 @@ class Policy:
         return ipv4_to_text(PUBLIC + number)
 
 
+UPLINK = 1
+FABRIC = 2
+METADATA = 3
+
+
+def ofport(number: int) -> int:
+    """OpenFlow port number of the local port ``number``."""
+    return 10 + number
+
+
+def batch(policy: Policy) -> Batch:
+    """What the store's feed says of the policy."""
+    return Batch(1, full=True, changes=tuple(_changes(policy)))
+
+
+def hosts(policy: Policy, dpid: int = 1) -> dict[str, HostPorts]:
+    """What the agents of the two hosts say: "here", whose datapath is ``dpid``, has the local ports."""
+    said = {}
+    for host, numbers in (("here", range(policy.local)), ("there", range(policy.local, policy.ports))):
+        interfaces = {f"eni-{number}": Binding(ofport(number), mac_to_int(policy.mac(number))) for number in numbers}
+        datapath = dpid if host == "here" else dpid + 1
+        said[host] = HostPorts(
+            datapath, "br-int", uplink=UPLINK, fabric=FABRIC, interfaces=interfaces, metadata=METADATA
+        )
+    return said
+
+
 def our_flows(policy: Policy) -> list[Flow]:
     """What our controller wants on this host for the policy, by the same code that runs in it."""
     world = World()
-    world.apply(Batch(1, full=True, changes=tuple(_changes(policy))))
-    for host, numbers in (("here", range(policy.local)), ("there", range(policy.local, policy.ports))):
-        bindings = {f"eni-{number}": Binding(10 + number, mac_to_int(policy.mac(number))) for number in numbers}
-        world.bind(host, HostPorts(len(bindings), "br-int", uplink=1, fabric=2, interfaces=bindings, metadata=3))
+    world.apply(batch(policy))
+    for host, ports in hosts(policy).items():
+        world.bind(host, ports)
     desired = Desired("here")
     desired.update(world.index, world.keys("here"))
     return list(desired.flows.values())

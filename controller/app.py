@@ -25,6 +25,7 @@ from controller.composer import Composer
 from controller.dhcp import dhcp_handler, mtus
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
+from controller.garbage import collect_rarely
 from controller.metadata import MetadataDesk
 from controller.metrics import Endpoint
 from controller.openflow import OpenFlowSession
@@ -75,6 +76,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         )
         self._services: list[Any] = []
         wire.install()
+        collect_rarely()
 
     def start(self) -> None:
         """Begin to serve."""

@@ -37,7 +37,7 @@ from flowrules.actions import Load
 from flowrules.decode import InstalledFlow
 from flowrules.diff import Diff, changes, diff, encode_delete
 from flowrules.diff import Key as FlowKey
-from flowrules.encode import flow_add
+from flowrules.encode import FlowAdds
 from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
@@ -342,7 +342,7 @@ class Bridge:
         admitted = {zone for flow in found.adds if (zone := _zone(flow)) is not None}
         gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
         session.flush_zone(*sorted(admitted))
-        session.apply([encode_delete(item) for item in found.deletes], [flow_add(flow) for flow in found.adds])
+        session.apply([encode_delete(item) for item in found.deletes], FlowAdds(found.adds))
         # A number that went from one port to another had traffic up to this moment, which may have brought back what
         # was flushed before.
         replaced = [flow for flow in found.adds if flow.key in (self._installed or {})]

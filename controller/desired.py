@@ -56,7 +56,8 @@ class Desired:
                 self.problems[key] = f"{key}: {type(error).__name__}: {error}"
                 continue
             self.problems.pop(key, None)
-            touched |= self._remove(key)
+            if known is not None:
+                touched |= self._remove(key)
             if intent is not None:
                 self.counters.compiled += 1
                 fresh.append((key, intent, fragment))
@@ -93,23 +94,23 @@ class Desired:
         known = self._fragments.pop(key, None)
         gone = {flow.key for flow in known[1] if self.owners.get(flow.key) == key} if known else set()
         for flow_key in gone:
-            self._uses.subtract(_meter(self.flows[flow_key]))
-            del self.flows[flow_key], self.owners[flow_key]
+            meter = self.flows.pop(flow_key).meter
+            if meter is not None:
+                self._uses[meter] -= 1
+            del self.owners[flow_key]
         return gone
 
     def _insert(self, key: Key, intent: Intent, fragment: Fragment) -> set[FlowKey]:
         came: set[FlowKey] = set()
         for flow in fragment:
-            owner = self.owners.get(flow.key)
+            flow_key = flow.key
+            owner = self.owners.get(flow_key)
             if owner is not None:
                 self.problems[key] = f"{key}: {owner} has a flow of the same match in table {flow.table}"
                 continue
-            self.flows[flow.key], self.owners[flow.key] = flow, key
-            self._uses.update(_meter(flow))
-            came.add(flow.key)
+            self.flows[flow_key], self.owners[flow_key] = flow, key
+            if flow.meter is not None:
+                self._uses[flow.meter] += 1
+            came.add(flow_key)
         self._fragments[key] = (intent, fragment)
         return came
-
-
-def _meter(flow: Flow) -> tuple[Meter, ...]:
-    return () if flow.meter is None else (flow.meter,)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct, unpack_from
 from typing import Any, TypeVar
 
+from eventlet import sleep
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
@@ -113,10 +114,12 @@ class OpenFlowSession:
         Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
         are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
         """
-        messages = [*deletes, *adds]
+        first = len(deletes)
         with self._one_bundle:
-            for start in range(0, len(messages), BUNDLE_LIMIT):
-                self._apply_bundle(messages[start : start + BUNDLE_LIMIT], start)
+            for start in range(0, first + len(adds), BUNDLE_LIMIT):
+                end = start + BUNDLE_LIMIT
+                messages = [*deletes[start:end], *adds[max(start - first, 0) : max(end - first, 0)]]
+                self._apply_bundle(messages, start)
 
     def dump(self, cookie: int = 0, cookie_mask: int = 0) -> list[InstalledFlow]:
         """Read all flows back whose cookie equals ``cookie`` in the bits of ``cookie_mask``.
@@ -264,6 +267,7 @@ class OpenFlowSession:
             if len(buffer) >= _BUFFER_BYTES:
                 self._send_buffer(buffer)
                 buffer = bytearray()
+                sleep(0)  # it goes out, and echoes are answered, while the next one is made
         self._send_buffer(buffer)
 
     def _send_buffer(self, buffer: bytearray) -> None:

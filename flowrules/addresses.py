@@ -10,6 +10,7 @@ IPV6_MULTICAST = (0xFF << 120, 0xFF << 120)
 #: MAC of the virtual router of every VPC on every host (locally administered, RFC 7042 section 2.1).
 ROUTER_MAC = 0x025C_E000_0001
 _ELASTIC_IP_MAC = 0x02E1
+_PAIRS = [2] * 6
 
 
 def elastic_ip_mac(public: int) -> int:
@@ -20,7 +21,7 @@ def elastic_ip_mac(public: int) -> int:
 def mac_to_int(text: str) -> int:
     """``"02:00:00:00:00:01"`` as an integer; raises ValueError when it is none."""
     parts = text.split(":")
-    if len(parts) != 6 or any(len(part) != 2 for part in parts):
+    if [len(part) for part in parts] != _PAIRS:
         raise ValueError(f"not a MAC address: {text!r}")
     return int("".join(parts), 16)
 
@@ -33,10 +34,11 @@ def mac_to_text(mac: int) -> str:
 def ipv4_to_int(text: str) -> int:
     """Dotted quad as an integer; raises ValueError when it is none."""
     parts = text.split(".")
-    if len(parts) != 4 or not all(part.isdigit() and int(part) < 256 for part in parts):
-        raise ValueError(f"not an IPv4 address: {text!r}")
-    first, second, third, fourth = (int(part) for part in parts)
-    return first << 24 | second << 16 | third << 8 | fourth
+    if len(parts) == 4 and "".join(parts).isdigit() and "" not in parts:
+        first, second, third, fourth = map(int, parts)
+        if first < 256 and second < 256 and third < 256 and fourth < 256:
+            return first << 24 | second << 16 | third << 8 | fourth
+    raise ValueError(f"not an IPv4 address: {text!r}")
 
 
 def ipv4_to_text(address: int) -> str:

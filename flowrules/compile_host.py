@@ -208,13 +208,14 @@ def arp_reply(address: int, mac: int) -> list[Action]:
     return [*_arp_answer(address, mac), OutputInPort()]
 
 
+_BACK_TO_SENDER = Move(f.ETH_SRC.whole, f.ETH_DST.whole)
+_THE_ANSWER = (
+    SetField(f.ARP_OP, ARP_REPLY),
+    Move(f.ARP_SHA.whole, f.ARP_THA.whole),
+    Move(f.ARP_SPA.whole, f.ARP_TPA.whole),
+)
+
+
 def _arp_answer(address: int, mac: int) -> list[Action]:
-    return [
-        Move(f.ETH_SRC.whole, f.ETH_DST.whole),
-        SetField(f.ETH_SRC, mac),
-        SetField(f.ARP_OP, ARP_REPLY),
-        Move(f.ARP_SHA.whole, f.ARP_THA.whole),
-        Move(f.ARP_SPA.whole, f.ARP_TPA.whole),
-        SetField(f.ARP_SHA, mac),
-        SetField(f.ARP_SPA, address),
-    ]
+    told = (SetField(f.ARP_SHA, mac), SetField(f.ARP_SPA, address))
+    return [_BACK_TO_SENDER, SetField(f.ETH_SRC, mac), *_THE_ANSWER, *told]

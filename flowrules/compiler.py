@@ -11,7 +11,7 @@ from flowrules.compile_group import compile_group, compile_member
 from flowrules.compile_host import compile_bridge, compile_gateway, compile_ipv6_bridge, compile_network, compile_peer
 from flowrules.compile_metadata import compile_metadata, compile_metadata_client
 from flowrules.compile_port import compile_elastic_ip, compile_neighbour, compile_port
-from flowrules.flow import Flow
+from flowrules.flow import Flow, Key
 from flowrules.intent import (
     Bridge,
     Destinations,
@@ -61,9 +61,9 @@ class ConflictError(ValueError):
     """Two objects claim the same flow (table, priority, match) with different actions."""
 
 
-def compile_all(intents: Iterable[Intent]) -> dict[tuple[object, ...], Flow]:
+def compile_all(intents: Iterable[Intent]) -> dict[Key, Flow]:
     """The desired flows of a bridge from scratch, by key; raises :class:`ConflictError`."""
-    flows: dict[tuple[object, ...], Flow] = {}
+    flows: dict[Key, Flow] = {}
     for intent in intents:
         for flow in compile_intent(intent):
             known = flows.setdefault(flow.key, flow)

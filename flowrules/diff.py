@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from flowrules.decode import InstalledFlow
 from flowrules.encode import flow_delete_strict
-from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow, Match
-from flowrules.oxm import canonical, encode_match
+from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow, Key
+from flowrules.oxm import canonical
 
-Key = tuple[int, int, tuple[Match, ...]]
+__all__ = ["Diff", "Key", "as_installed", "changes", "diff", "encode_delete"]
+
 _ADMISSION = 0
 """The table in which a port enters the pipeline."""
 
@@ -40,12 +41,12 @@ def encode_delete(installed: InstalledFlow) -> bytes:
 
 def as_installed(flow: Flow) -> InstalledFlow:
     """Tell how a switch that holds ``flow`` reports it."""
-    return InstalledFlow(flow.table, flow.priority, flow.cookie, encode_match(flow.matches))
+    return InstalledFlow(flow.table, flow.priority, flow.cookie, flow.match_bytes)
 
 
 def _ordered(adds: Iterable[Flow], deletes: Iterable[InstalledFlow], foreign: Iterable[InstalledFlow]) -> Diff:
     return Diff(
-        adds=tuple(sorted(adds, key=lambda flow: flow.table == _ADMISSION)),
+        adds=tuple(sorted(adds, key=lambda flow: flow.key[0] == _ADMISSION)),
         deletes=tuple(sorted(deletes, key=lambda flow: flow.table != _ADMISSION)),
         foreign=tuple(foreign),
     )
@@ -64,7 +65,7 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
 
     A flow is unchanged when table, priority, cookie (which stands for the actions) and match are equal.
     """
-    missing = {(flow.table, flow.priority, flow.cookie): flow for flow in desired.values()}
+    missing = {(key[0], key[1] << 8 | key[2], flow.cookie): flow for key, flow in desired.items()}
     stale: list[InstalledFlow] = []
     foreign: list[InstalledFlow] = []
     for item in installed:
@@ -73,7 +74,7 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
             continue
         identity = item[:3]
         wanted = missing.get(identity)
-        if wanted is not None and _same_match(encode_match(wanted.matches), item.match_bytes):
+        if wanted is not None and _same_match(wanted.key[3:], item.match_bytes):
             del missing[identity]
         else:
             stale.append(item)
@@ -84,7 +85,7 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
 
 
 def _does(flow: Flow) -> tuple[object, ...]:
-    return (flow.actions, flow.meter and flow.meter.id)
+    return (flow.action_bytes, flow.meter and flow.meter.id)
 
 
 def changes(old: Mapping[Key, Flow], new: Mapping[Key, Flow]) -> Diff:

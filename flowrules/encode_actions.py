@@ -28,6 +28,8 @@ _REG_MOVE = Struct("!HHIHHHHII")
 _OUTPUT_REG = Struct("!HHIHHIH6x")
 _CT = Struct("!HHIHHIHB3xH")
 _CT_CLEAR = Struct("!HHIH6x")
+_SET_FIELD = Struct("!HHI")
+_PADDING = tuple(b"\0" * n for n in range(8))
 
 # Subtypes of Nicira's actions.
 _NX_REG_MOVE = 6
@@ -50,10 +52,12 @@ def _bits(target: Subfield) -> int:
 
 
 def _load(action: act.Load) -> bytes:
-    if action.value >> action.target.bits:
-        raise ValueError(f"{action.value:#x} does not fit {action.target.bits} bits of {action.target.field.name}")
-    target = action.target
-    return _REG_LOAD.pack(_EXPERIMENTER, 24, _NICIRA, _NX_REG_LOAD, _bits(target), target.field.header, action.value)
+    target, value = action.target, action.value
+    width = target.bits
+    if value >> width:
+        raise ValueError(f"{value:#x} does not fit {width} bits of {target.field.name}")
+    part = target.offset << 6 | (width - 1)
+    return _REG_LOAD.pack(_EXPERIMENTER, 24, _NICIRA, _NX_REG_LOAD, part, target.field.header, value)
 
 
 def _move(action: act.Move) -> bytes:
@@ -73,9 +77,9 @@ def _move(action: act.Move) -> bytes:
 
 def _set_field(action: act.SetField) -> bytes:
     field: Field = action.field
-    entry = field.header.to_bytes(4, "big") + action.value.to_bytes(field.bytes, "big")
-    length = (4 + len(entry) + 7) // 8 * 8
-    return (25).to_bytes(2, "big") + length.to_bytes(2, "big") + entry.ljust(length - 4, b"\0")
+    length = (8 + field.bytes + 7) // 8 * 8
+    value = action.value.to_bytes(field.bytes, "big")
+    return _SET_FIELD.pack(25, length, field.header) + value + _PADDING[length - 8 - field.bytes]
 
 
 def _ct(action: act.Ct) -> bytes:
@@ -102,8 +106,9 @@ def _output_to(action: act.OutputTo) -> bytes:
     return _OUTPUT_REG.pack(_EXPERIMENTER, 24, _NICIRA, _NX_OUTPUT_REG, _bits(source), source.field.header, 0)
 
 
-def _resubmit(action: act.Resubmit) -> bytes:
-    return _RESUBMIT.pack(_EXPERIMENTER, 16, _NICIRA, _NX_RESUBMIT_TABLE, _ORIGINAL_IN_PORT, action.table)
+_RESUBMITS = tuple(
+    _RESUBMIT.pack(_EXPERIMENTER, 16, _NICIRA, _NX_RESUBMIT_TABLE, _ORIGINAL_IN_PORT, table) for table in range(256)
+)
 
 
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
@@ -111,7 +116,7 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     act.OutputTo: _output_to,
     act.OutputInPort: lambda _: _OUTPUT_IN_PORT_ACTION,
     act.ToController: lambda _: _TO_CONTROLLER_ACTION,
-    act.Resubmit: _resubmit,
+    act.Resubmit: lambda action: _RESUBMITS[action.table],
     act.Load: _load,
     act.Move: _move,
     act.SetField: _set_field,
@@ -128,4 +133,4 @@ def encode_actions(actions: Iterable[act.Action]) -> bytes:
 
     Raises ValueError when a value does not fit its target, KeyError on something that is no action.
     """
-    return b"".join([_ENCODERS[type(action)](action) for action in actions])
+    return b"".join([_ENCODERS[action.__class__](action) for action in actions])

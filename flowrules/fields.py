@@ -6,6 +6,7 @@ Nicira extensions.  No other module writes a register number.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,21 +39,23 @@ class Field:
     oxm_field: int
     bits: int
     style: Style = Style.DECIMAL
+    #: Width on the wire in bytes, the 32-bit OXM header without the mask bit, a mask of all bits, and all bits as a
+    #: subfield: kept, since every test and every action asks for some.
+    bytes: int = dataclasses.field(init=False, repr=False, compare=False)
+    header: int = dataclasses.field(init=False, repr=False, compare=False)
+    ones: int = dataclasses.field(init=False, repr=False, compare=False)
+    whole: Subfield = dataclasses.field(init=False, repr=False, compare=False)
 
-    @property
-    def bytes(self) -> int:
-        """Width on the wire in bytes."""
-        return (self.bits + 7) // 8
+    def __post_init__(self) -> None:
+        """Work out what follows from the rest."""
+        object.__setattr__(self, "bytes", (self.bits + 7) // 8)
+        object.__setattr__(self, "header", self.oxm_class << 16 | self.oxm_field << 9 | self.bytes)
+        object.__setattr__(self, "ones", (1 << self.bits) - 1)
+        object.__setattr__(self, "whole", Subfield(self, 0, self.bits))
 
-    @property
-    def header(self) -> int:
-        """The 32-bit OXM header without the mask bit."""
-        return self.oxm_class << 16 | self.oxm_field << 9 | self.bytes
-
-    @property
-    def whole(self) -> Subfield:
-        """All bits of the field."""
-        return Subfield(self, 0, self.bits)
+    def __hash__(self) -> int:
+        """A string remembers its hash, so this is much cheaper than one over all values."""
+        return hash(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,12 @@ class Subfield:
     field: Field
     offset: int
     bits: int
+    #: The bits of the field that belong to this subfield.
+    mask: int = dataclasses.field(init=False, repr=False, compare=False)
 
-    @property
-    def mask(self) -> int:
-        """The bits of the field that belong to this subfield."""
-        return ((1 << self.bits) - 1) << self.offset
+    def __post_init__(self) -> None:
+        """Work out the mask."""
+        object.__setattr__(self, "mask", ((1 << self.bits) - 1) << self.offset)
 
 
 def _basic(name: str, number: int, bits: int, style: Style = Style.DECIMAL) -> Field:

@@ -14,78 +14,67 @@ priority and cookie alone.  The number of a flow's meter counts as an action; it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
+from typing import NamedTuple
 
 from flowrules.actions import Action
+from flowrules.decode_actions import decode_actions
 from flowrules.encode_actions import encode_actions
-from flowrules.fields import Field, Subfield
 from flowrules.meters import Meter
-from flowrules.oxm import encode_match
+from flowrules.oxm import Match, decode_match, encode_match, match
+
+__all__ = ["COOKIE_HASH_BITS", "OWNER_TAG", "Flow", "Key", "Match", "flow", "match"]
 
 #: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
 OWNER_TAG = 0x51CE
 COOKIE_HASH_BITS = 48
 _CONTENT = Struct("!BHH")
+_PLACE = Struct("!BH")
 _METER = Struct("!HHI")
 _METER_INSTRUCTION = 6
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Match:
-    """One field test: ``packet[field] & mask == value``."""
+#: What makes a flow unique on a switch: table (1 byte), priority (2 bytes) and the match as on the wire.
+Key = bytes
 
-    name: str
-    value: int
-    mask: int
-    field: Field
+
+class Flow(NamedTuple):
+    """One flow: where it sits and what it matches (``key``), what it does below which ``meter``, and its cookie.
+
+    A controller holds hundreds of thousands, so match and actions are kept as the bytes that a switch is sent
+    (no actions: the packet is dropped); :attr:`matches` and :attr:`actions` read them.
+    """
+
+    key: Key
+    action_bytes: bytes
+    meter: Meter | None
+    cookie: int
 
     @property
-    def exact(self) -> bool:
-        """True when every bit of the field is tested."""
-        return self.mask == (1 << self.field.bits) - 1
+    def table(self) -> int:
+        """Number of the table."""
+        return self.key[0]
 
+    @property
+    def priority(self) -> int:
+        """Priority in the table."""
+        return self.key[1] << 8 | self.key[2]
 
-def match(target: Field | Subfield, value: int, mask: int | None = None) -> Match:
-    """Test ``target`` against ``value``; ``mask`` (for a whole field only) leaves bits out.
+    @property
+    def match_bytes(self) -> bytes:
+        """The match as OXM entries."""
+        return self.key[3:]
 
-    Raises ValueError when ``value`` does not fit the field or sets bits outside ``mask``.
-    """
-    if isinstance(target, Subfield):
-        field, bits, shift = target.field, target.mask, target.offset
-    else:
-        field, bits, shift = target, (1 << target.bits) - 1 if mask is None else mask, 0
-    shifted = value << shift
-    if value < 0 or shifted & ~bits:
-        raise ValueError(f"{value:#x} does not fit {field.name} with mask {bits:#x}")
-    return Match(field.name, shifted, bits, field)
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The match, field by field, in the order of their names."""
+        return decode_match(self.key[3:])
 
-
-@dataclass(frozen=True)
-class Flow:
-    """One flow: where it sits, what it matches, what it does (an empty ``actions`` drops) below which ``meter``."""
-
-    table: int
-    priority: int
-    matches: tuple[Match, ...]
-    actions: tuple[Action, ...]
-    meter: Meter | None = None
-
-    @cached_property
-    def key(self) -> tuple[int, int, tuple[Match, ...]]:
-        """What makes a flow unique on a switch."""
-        return (self.table, self.priority, self.matches)
-
-    @cached_property
-    def cookie(self) -> int:
-        """Owner tag and content hash."""
-        match_bytes = encode_match(self.matches)
-        head = _CONTENT.pack(self.table, self.priority, len(match_bytes))
-        content = head + match_bytes + self.meter_instruction + encode_actions(self.actions)
-        digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
-        return OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The actions in order."""
+        return decode_actions(self.action_bytes)
 
     @property
     def meter_instruction(self) -> bytes:
@@ -96,12 +85,25 @@ class Flow:
 def flow(
     table: int, priority: int, matches: Iterable[Match], actions: Iterable[Action], meter: Meter | None = None
 ) -> Flow:
-    """Make a flow with its matches in canonical order.
+    """Make a flow.
 
-    Matches on the same field with disjoint masks are merged; raises ValueError when they overlap.
+    Matches on the same field with disjoint masks are merged.  Raises ValueError when they overlap or when a value does
+    not fit its target, struct.error when table or priority are out of range.
     """
+    tests = tuple(matches)
+    if len({test[0] for test in tests}) != len(tests):
+        tests = _merged(tests)
+    match_bytes, action_bytes = encode_match(tests), encode_actions(actions)
+    below = b"" if meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, meter.id)
+    content = _CONTENT.pack(table, priority, len(match_bytes)) + match_bytes + below + action_bytes
+    digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
+    cookie = OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
+    return Flow(_PLACE.pack(table, priority) + match_bytes, action_bytes, meter, cookie)
+
+
+def _merged(tests: Iterable[Match]) -> tuple[Match, ...]:
     merged: dict[str, Match] = {}
-    for item in matches:
+    for item in tests:
         known = merged.get(item.name)
         if known is None:
             merged[item.name] = item
@@ -109,4 +111,4 @@ def flow(
             raise ValueError(f"{item.name} is matched twice")
         else:
             merged[item.name] = Match(item.name, known.value | item.value, known.mask | item.mask, item.field)
-    return Flow(table, priority, tuple(sorted(merged.values())), tuple(actions), meter)
+    return tuple(merged.values())

@@ -13,13 +13,12 @@ from hashlib import blake2b
 from struct import Struct
 from typing import NamedTuple
 
-from flowrules import fields
 from flowrules.decode import DecodeError, InstalledFlow
 from flowrules.diff import Key, as_installed
 from flowrules.encode import flow_add
-from flowrules.fields import Field, Style
+from flowrules.fields import Field
 from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow, Match
-from flowrules.oxm import canonical
+from flowrules.oxm import canonical, read_entry
 from flowrules.text import match_text
 
 #: One ``struct ofp_flow_stats`` (OpenFlow 1.3, section 7.3.5.2) up to the length of its match.
@@ -224,30 +223,16 @@ def _slot(flow: InstalledFlow) -> tuple[int, int, tuple[bytes, ...]]:
     return (flow.table, flow.priority, canonical(flow.match_bytes))
 
 
-def _known_fields() -> dict[int, Field]:
-    known = [item for item in vars(fields).values() if isinstance(item, Field)]
-    registers = [Field(f"reg{n}", fields.REG0.oxm_class, n, 32, Style.HEXADECIMAL) for n in range(16)]
-    # The declared ones last: they win over the generated.
-    return {field.header: field for field in (*registers, *known)}
-
-
-_FIELDS = _known_fields()
-
-
 def _matches(match_bytes: bytes) -> tuple[list[Match], list[bytes]]:
     """What a match tests, and the entries of fields that the pipeline does not know."""
     found: list[Match] = []
     unknown: list[bytes] = []
     for entry in canonical(match_bytes):
-        header, value = int.from_bytes(entry[:4], "big"), entry[4:]
-        masked = bool(header & 0x100)
-        width = len(value) // 2 if masked else len(value)
-        field = _FIELDS.get(header & ~0x1FF | width)
-        if field is None or len(entry) < 4:
+        item = read_entry(entry)
+        if item is None:
             unknown.append(entry)
-            continue
-        mask = int.from_bytes(value[width:], "big") if masked else (1 << field.bits) - 1
-        found.append(Match(field.name, int.from_bytes(value[:width], "big"), mask, field))
+        else:
+            found.append(item)
     return found, unknown
 
 

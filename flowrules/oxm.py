@@ -8,14 +8,10 @@ are the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flowrules import fields
-from flowrules.fields import Field
-
-if TYPE_CHECKING:
-    from flowrules.flow import Match
-
+from flowrules.fields import Field, Style, Subfield
 
 _MASKED = 1 << 8
 _LAST = 1 << 16
@@ -57,6 +53,37 @@ _DUMP_ORDER = (
     fields.TUN_DST,
 )
 _AFTER_REGISTERS = (fields.CT_STATE, fields.CT_ZONE, fields.CT_MARK, fields.METADATA)
+
+
+class Match(NamedTuple):
+    """One field test: ``packet[field] & mask == value``.
+
+    A named tuple, since some are made for every flow and a frozen dataclass takes three times as long.
+    """
+
+    name: str
+    value: int
+    mask: int
+    field: Field
+
+    @property
+    def exact(self) -> bool:
+        """True when every bit of the field is tested."""
+        return self.mask == (1 << self.field.bits) - 1
+
+
+def match(target: Field | Subfield, value: int, mask: int | None = None) -> Match:
+    """Test ``target`` against ``value``; ``mask`` (for a whole field only) leaves bits out.
+
+    Raises ValueError when ``value`` does not fit the field or sets bits outside ``mask``.
+    """
+    if isinstance(target, Field):
+        field, bits, shifted = target, target.ones if mask is None else mask, value
+    else:
+        field, bits, shifted = target.field, target.mask, value << target.offset
+    if value < 0 or shifted & ~bits:
+        raise ValueError(f"{value:#x} does not fit {field.name} with mask {bits:#x}")
+    return Match(field.name, shifted, bits, field)
 
 
 class _Layout(NamedTuple):
@@ -121,19 +148,20 @@ def encode_match(matches: Iterable[Match]) -> bytes:
     caller's business.
     """
     entries: list[tuple[int, bytes]] = []
-    for item in matches:
-        layout = _LAYOUTS.get(item.name) or _find(item.field)
-        if layout.halves is None:
-            if item.mask:
-                entries.append((layout.rank, _entry(layout, item.value, item.mask)))
-            continue
-        high, low = layout.halves
-        for half, value, mask in (
-            (high, item.value >> 32, item.mask >> 32),
-            (low, item.value & low.all_ones, item.mask & low.all_ones),
-        ):
-            if mask:
-                entries.append((half.rank, _entry(half, value, mask)))
+    for name, value, mask, field in matches:
+        rank, width, exact, masked, all_ones, halves = _LAYOUTS.get(name) or _find(field)
+        if halves is not None:
+            high, low = halves
+            for half, part, bits in (
+                (high, value >> 32, mask >> 32),
+                (low, value & low.all_ones, mask & low.all_ones),
+            ):
+                if bits:
+                    entries.append((half.rank, _entry(half, part, bits)))
+        elif mask == all_ones:
+            entries.append((rank, exact + value.to_bytes(width, "big")))
+        elif mask:
+            entries.append((rank, masked + value.to_bytes(width, "big") + mask.to_bytes(width, "big")))
     entries.sort()
     return b"".join([entry for _, entry in entries])
 
@@ -150,3 +178,47 @@ def canonical(match_bytes: bytes) -> tuple[bytes, ...]:
         entries.append(match_bytes[offset : offset + length])
         offset += length
     return tuple(sorted(entries))
+
+
+def known_fields() -> dict[int, Field]:
+    """Every field of :mod:`flowrules.fields`, and all registers, by OXM header."""
+    known = [item for item in vars(fields).values() if isinstance(item, Field)]
+    registers = [Field(f"reg{n}", _REGISTER_CLASS, n, 32, Style.HEXADECIMAL) for n in range(16)]
+    # The declared ones last: they win over the generated.
+    return {field.header: field for field in (*registers, *known)}
+
+
+FIELDS = known_fields()
+_HALVES = {2 * fields.XREG4.oxm_field + n: 32 * (1 - n) for n in (0, 1)}
+"""How far the 32-bit registers of the 64-bit one are shifted in it, by register number."""
+
+
+def read_entry(entry: bytes) -> Match | None:
+    """One OXM entry; None when the pipeline does not know its field."""
+    header, value = int.from_bytes(entry[:4], "big"), entry[4:]
+    masked = bool(header & _MASKED)
+    width = len(value) // 2 if masked else len(value)
+    field = FIELDS.get(header & ~0x1FF | width)
+    if field is None or len(entry) < 4:
+        return None
+    mask = int.from_bytes(value[width:], "big") if masked else (1 << field.bits) - 1
+    return Match(field.name, int.from_bytes(value[:width], "big"), mask, field)
+
+
+def decode_match(match_bytes: bytes) -> tuple[Match, ...]:
+    """The tests that :func:`encode_match` has written, by name; those with an empty mask are gone.
+
+    Raises ValueError when there is a field that the pipeline does not know.
+    """
+    found: dict[str, Match] = {}
+    for entry in canonical(match_bytes):
+        item = read_entry(entry)
+        if item is None:
+            raise ValueError(f"no field of ours: {entry.hex()}")
+        if item.field.oxm_class == _REGISTER_CLASS and item.field.oxm_field in _HALVES:
+            shift = _HALVES[item.field.oxm_field]
+            whole = fields.XREG4
+            other = found.get(whole.name, Match(whole.name, 0, 0, whole))
+            item = Match(whole.name, other.value | item.value << shift, other.mask | item.mask << shift, whole)
+        found[item.name] = item
+    return tuple(sorted(found.values()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import residue
-from benchmarks.churn import Churn
+from benchmarks.churn_load import Churn
 from topologies.cloud import Cloud, Plan
 
 pytestmark = pytest.mark.lab

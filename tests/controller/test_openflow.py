@@ -39,8 +39,7 @@ def test_twenty_thousand_flows_arrive_and_are_read_back(session, private_ovs, br
 
 def test_dump_can_be_narrowed_to_an_owner(session):
     ours = some_flows(3)
-    stranger = flow(1, 1, [], [])
-    stranger.__dict__["cookie"] = 7
+    stranger = flow(1, 1, [], [])._replace(cookie=7)
     session.apply([], [flow_add(item) for item in [*ours, stranger]])
     assert len(session.dump()) == 4
     assert sorted(session.dump(OWNER_TAG << 48, 0xFFFF << 48)) == sorted(as_installed(item) for item in ours)

@@ -1,7 +1,5 @@
 """Applying a difference gives the desired flows, whatever was there before, and leaves strangers alone."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,7 +97,7 @@ def replaced_match(installed, match_bytes):
 
 def test_a_new_action_replaces_without_a_delete():
     item = flow(1, 1, [match(fields.REG0, 1)], [Output(1)])
-    other = replace(item, actions=(Output(2),))
+    other = flow(1, 1, [match(fields.REG0, 1)], [Output(2)])
     found = diff({other.key: other}, [as_installed(item)])
     assert (found.adds, found.deletes) == ((other,), ())
 

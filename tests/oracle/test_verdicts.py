@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowrules import tables as t
 from flowrules.actions import Load
 from flowrules.fields import VERDICT
-from flowrules.flow import Flow
+from flowrules.flow import flow
 from flowrules.text import flow_text
 from topologies.oracle import DENIED, OUTSIDE, Sender, Service, questions, verdict
 from topologies.verdicts import TraceError, mismatches
@@ -74,8 +74,8 @@ def test_a_missing_flow_is_found(stage, small_cloud, installed, asked):
     flows = installed["hv1"]
     # Port 82 and the like ask for nothing that a missing flow could take away.
     allowed = [question for question in asked if verdict(small_cloud, *question) != DENIED]
-    for gone in [flow for flow in flows if flow.table in DECISIVE]:
-        rest = [flow for flow in flows if flow is not gone]
+    for gone in [one for one in flows if one.table in DECISIVE]:
+        rest = [one for one in flows if one is not gone]
         assert _finds_fault(stage, small_cloud, "hv1", rest, allowed), flow_text(gone)
 
 
@@ -91,7 +91,7 @@ def test_a_missing_flow_is_found(stage, small_cloud, installed, asked):
     ],
 )
 def test_a_flow_that_allows_too_much_is_found(stage, small_cloud, installed, asked, host, table):
-    broken = [*installed[host], Flow(table, 1000, (), (Load(VERDICT, 1),))]
+    broken = [*installed[host], flow(table, 1000, (), (Load(VERDICT, 1),))]
     assert _finds_fault(stage, small_cloud, host, broken, asked)
 
 
