@@ -102,8 +102,6 @@ def _ask(config: Config, revision: int) -> Status:
 
 def _compute(config: Config) -> tuple[str, ...]:
     """What keeps instances from being as they are wanted; no news of flows, so that it is not out of sync."""
-    if not config.compute.socket.exists():
-        return ()  # none has been started
     try:
         reply = request(config.compute.socket, {"op": "status"}, _TIMEOUT)
         return tuple(str(problem) for problem in reply["problems"])
