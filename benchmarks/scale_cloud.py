@@ -123,7 +123,7 @@ class Filler:
         """Make ``vms`` instances, 16 a host: one of each host belongs to a VPC that is on all hosts."""
         create_pool(self.store, "public", *_PUBLIC)
         names = tuple(one.name for one in self._config.hypervisors)
-        room = {name: PER_HOST for name in names}
+        room = dict.fromkeys(names, PER_HOST)
         everywhere = self._tenant("everywhere", list(names), room)
         shared = self.group(everywhere, "shared")
         for guest in everywhere.guests:

@@ -5,6 +5,7 @@ What is not real: nothing moves on the bridges, and all agents live in one proce
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import tempfile
@@ -96,7 +97,7 @@ class ScaleLab:
             hosts = self.status().get("hosts", ())
             ready = sum(1 for host in hosts if host["in_sync"] and host["ports"] > 0 and host["agent"])
             if ready == len(self.census.hosts):
-                return
+                break
             if ready // 50 != said:
                 said = ready // 50
                 self._progress(f"{ready} of {len(self.census.hosts)} hosts have their flows")
@@ -106,6 +107,15 @@ class ScaleLab:
             if time.monotonic() > deadline:
                 raise LabError(f"only {ready} hosts have their flows after {_SETTLE:g} s")
             time.sleep(1.0)
+        self._progress("waiting until the controller has looked at every port's connections")
+        while self._busy() and time.monotonic() < deadline:
+            self._progress("still at it")
+
+    def _busy(self) -> bool:
+        """Did the controller work for more than a fifth of the last two seconds?"""
+        before = cpu_seconds(self.pid("controller"))
+        time.sleep(2.0)
+        return cpu_seconds(self.pid("controller")) - before > 0.4
 
     def status(self) -> dict[str, Any]:
         """The controller's status; empty while it does not answer."""
@@ -146,6 +156,12 @@ class ScaleLab:
         """Copy the logs of the processes, for somebody who wants to know."""
         for daemon in self._processes.daemons.values():
             shutil.copy(daemon.recipe.log, target)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(calls: int, step: Callable[[int], Any], between: Callable[[int], Any] | None = None) -> list[float]:

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import eventlet
 from eventlet.event import Event
+from eventlet.semaphore import Semaphore
 
-from controller.desired import Desired
+from controller.desired import Desired, Draft
 from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
@@ -32,23 +34,19 @@ from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_in import Handler, PacketQueue
 from controller.session import Session
-from flowrules import tables
-from flowrules.actions import Load
-from flowrules.decode import InstalledFlow
+from controller.steps import in_steps
+from controller.zones import admitted_zone, zone_of_installed
 from flowrules.diff import Diff, changes, diff, encode_delete
 from flowrules.diff import Key as FlowKey
 from flowrules.encode import flow_add
-from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
-from flowrules.oxm import canonical
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds between tries after a refusal, and between looks at an elastic IP that another host still holds.
 _RETRY = (0.1, 0.5, 1.0, 2.0, 5.0)
 _HELD = 0.05
-_IN_PORT = IN_PORT.header.to_bytes(4, "big")
 
 
 class Surroundings(Protocol):
@@ -56,6 +54,7 @@ class Surroundings(Protocol):
 
     handover: Handover
     handlers: Mapping[int, Handler]
+    readings: Semaphore
 
     @property
     def index(self) -> Index:
@@ -76,8 +75,8 @@ class Surroundings(Protocol):
     def suspect(self, host: str, ports: Concerned) -> None:
         """The rules of these ports have changed on the switch of ``host``."""
 
-    def settled(self) -> None:
-        """A bridge has made progress; whoever waits should look again."""
+    def settled(self, host: str) -> None:
+        """The bridge of ``host`` has made progress, or lost ground; whoever waits should look again."""
 
 
 class Bridge:
@@ -122,6 +121,7 @@ class Bridge:
             self.session.close()
         self.session, self._installed, self.synced = session, None, False
         session.on_packet_in(self.packets.offer)
+        self._around.settled(self.host)
         self._poke()
 
     def detach(self, session: Session) -> None:
@@ -129,7 +129,7 @@ class Bridge:
         session.close()
         if self.session is session:
             self.session, self._installed, self.synced = None, None, False
-            self._around.settled()
+            self._around.settled(self.host)
 
     def mend(self, mending: Mending) -> None:
         """Have what the audit found healed; ``mending.done`` is sent when the switch has acknowledged it."""
@@ -139,6 +139,7 @@ class Bridge:
     def reread(self) -> None:
         """Take nothing for installed any more: the switch is read and compared again."""
         self._installed, self.synced = None, False
+        self._around.settled(self.host)
         self._poke()
 
     def start(self) -> None:
@@ -175,8 +176,13 @@ class Bridge:
     @property
     def installed_revision(self) -> int:
         """The newest revision of which nothing is missing here."""
-        missing = _oldest(self._waiting_since, self._in_flight)
+        missing = self.missing
         return self._around.revision() if missing is None else missing - 1
+
+    @property
+    def missing(self) -> int | None:
+        """The oldest revision of which something is missing here; None = nothing is."""
+        return _oldest(self._waiting_since, self._in_flight)
 
     # The greenlet.
 
@@ -191,16 +197,23 @@ class Bridge:
             self._wake = Event()
             while self._ready and self.session is not None and self._unfinished():
                 try:
-                    self._step(self.session)
+                    with self._turn():
+                        if self.session is not None:
+                            self._step(self.session)
                 except Exception as error:
                     self._failed(error)
+                    self._around.settled(self.host)
                     eventlet.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
                     failures += 1
                 else:
                     failures, self.problem = 0, None
-                self._around.settled()
+                self._around.settled(self.host)
                 if self._touched:
                     eventlet.sleep(_HELD)
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """Readings of whole tables go a few at a time, or all that wait would be counted as the switches' silence."""
+        return self._around.readings if self._installed is None else nullcontext()
 
     def _unfinished(self) -> bool:
         return self._installed is None or bool(self._marks or self._touched or self._mending)
@@ -215,13 +228,12 @@ class Bridge:
     def _step(self, session: Session) -> None:
         """Take the marks, send the difference, take the acknowledgement over."""
         self._mend(session)
-        self._in_flight = _oldest(self._in_flight, self._waiting_since)
-        self._waiting_since = None
-        marks, self._marks = self._marks, set()
-        self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
-        before = {key: self.desired.intent(key) for key in marks}
-        self._touched |= self.desired.update(self._around.index, marks)
+        draft = self._draft()
+        before = {key: self.desired.intent(key) for key in draft}
+        self._touched |= self.desired.adopt(draft)
         self._suspect(before)
+        if session is not self.session:
+            return
         found, held = self._compare(session)
         # Copies, because marks may come in while the switch is thinking.
         touched, wanted = frozenset(self._touched), {flow.key: flow for flow in found.adds}
@@ -239,12 +251,28 @@ class Bridge:
         if not held:
             self._in_flight = None
 
+    def _draft(self) -> Draft:
+        """What the marks come to, those included that come in while that is worked out.
+
+        Others get their turn in between, so echoes are answered whatever there is to compile.
+        """
+        draft: Draft = {}
+        while self._marks:
+            self._in_flight = _oldest(self._in_flight, self._waiting_since)
+            self._waiting_since = None
+            marks, self._marks = self._marks, set()
+            self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
+            for part in in_steps(list(marks)):
+                self.desired.prepare(self._around.index, part, draft)
+        return draft
+
     def _suspect(self, before: Mapping[Key, Intent | None]) -> None:
-        present = self.desired.intents().values()
+        ports, groups = self.desired.ports.values(), self.desired.groups.values()
         if self._installed is None:
-            self._suspects |= every_port(present)
+            self._suspects |= every_port(ports)
         else:
-            self._suspects |= concerned({key: (old, self.desired.intent(key)) for key, old in before.items()}, present)
+            changed = {key: (old, self.desired.intent(key)) for key, old in before.items()}
+            self._suspects |= concerned(changed, ports, groups)
 
     def _mend(self, session: Session) -> None:
         """Send again what is acknowledged and was found spoilt; ports that stay keep their connections."""
@@ -255,7 +283,7 @@ class Bridge:
             session.apply(deletes, adds)
             session.flush_zone(*(zone for zone in mending.zones if zone not in used))
             self.flow_mods += len(deletes) + len(adds)
-            self.bundles += 1
+            self.bundles += len(deletes) + len(adds) > 1
             LOG.info("host %s: mended, %d flows added, %d deleted", self.host, len(adds), len(deletes))
             mending.done.send()
 
@@ -329,37 +357,20 @@ class Bridge:
         self.meters.prune(session, meters)
 
     def _send_flows(self, session: Session, found: Diff) -> None:
-        admitted = {zone for flow in found.adds if (zone := _zone(flow)) is not None}
-        gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
+        admitted = {zone for flow in found.adds if (zone := admitted_zone(flow)) is not None}
+        gone = {zone for item in found.deletes if (zone := zone_of_installed(item)) is not None}
         session.flush_zone(*sorted(admitted))
-        session.apply([encode_delete(item) for item in found.deletes], [flow_add(flow) for flow in found.adds])
+        deletes = [encode_delete(item) for item in found.deletes]
+        session.apply(deletes, [flow_add(flow) for part in in_steps(found.adds) for flow in part])
         # A number that went from one port to another had traffic up to this moment, which may have brought back what
         # was flushed before.
         replaced = [flow for flow in found.adds if flow.key in (self._installed or {})]
-        reused = {zone for flow in replaced if (zone := _zone(flow)) is not None}
+        reused = {zone for flow in replaced if (zone := admitted_zone(flow)) is not None}
         session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
-        self.bundles += 1
+        self.bundles += len(found.adds) + len(found.deletes) > 1
         LOG.info("host %s: %d flows added, %d deleted", self.host, len(found.adds), len(found.deletes))
 
 
 def _oldest(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else min(one, other)
-
-
-def _zone(flow: Flow) -> int | None:
-    """The conntrack zone of the port that this flow admits, if it admits one."""
-    if flow.table != tables.CLASSIFY:
-        return None
-    loads = [action for action in flow.actions if isinstance(action, Load) and action.target == SOURCE_PORT]
-    return loads[0].value if loads else None
-
-
-def _zone_of_installed(item: InstalledFlow) -> int | None:
-    """The conntrack zone of the port that an installed flow admits; the zone of uplink and fabric is never used."""
-    if item.table != tables.CLASSIFY:
-        return None
-    for entry in canonical(item.match_bytes):
-        if entry.startswith(_IN_PORT):
-            return int.from_bytes(entry[len(_IN_PORT) :], "big") & 0xFFFF
-    return None

@@ -18,8 +18,10 @@ from typing import Any
 
 import eventlet
 from eventlet.event import Event
+from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
+from controller.acknowledgements import Acknowledgements
 from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
@@ -38,6 +40,9 @@ from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
 LOG = logging.getLogger(__name__)
+
+#: Switches whose whole tables are read, compared and mended at a time.
+_READINGS = 16
 
 
 class Composer:
@@ -61,6 +66,7 @@ class Composer:
         self.world.index.denied_destinations = tuple(denied_destinations)
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
+        self.readings = Semaphore(_READINGS)
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
@@ -69,7 +75,11 @@ class Composer:
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
         self._sweeper = Sweeper(self)
-        self._progress = Event()
+        self._batches = Event()
+        self._connected: set[str] = set()
+        self._unsynced: set[str] = set()
+        self._behind: set[str] = set()  # hosts that miss some revision
+        self._waits = Acknowledgements()
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
@@ -96,7 +106,8 @@ class Composer:
         self.store_problem = None
         self._mark(dirty)
         self._start_when_heard()
-        self.settled()
+        batches, self._batches = self._batches, Event()
+        batches.send()
 
     # Agents.
 
@@ -161,11 +172,11 @@ class Composer:
 
     def connected(self) -> set[str]:
         """Hosts with a session."""
-        return {host for host, bridge in self.bridges.items() if bridge.session is not None}
+        return self._connected
 
     def unsynced(self) -> set[str]:
         """Hosts with a session whose flows have not been brought in line yet."""
-        return {host for host, bridge in self.bridges.items() if bridge.session is not None and not bridge.synced}
+        return self._unsynced
 
     def claimed(self, host: str, public_ip: str) -> None:
         """An elastic IP has come to ``host``: the public network is told."""
@@ -198,16 +209,23 @@ class Composer:
         """Is the agent of ``host`` connected?"""
         return host in self._agents
 
-    def settled(self) -> None:
-        """Wake whoever waits for an acknowledgement."""
-        progress, self._progress = self._progress, Event()
-        progress.send()
+    def settled(self, host: str) -> None:
+        """Look at a bridge again, and wake whoever waits for it."""
+        bridge = self.bridges[host]
+        for hosts, is_one in (
+            (self._connected, bridge.session is not None),
+            (self._unsynced, bridge.session is not None and not bridge.synced),
+            (self._behind, bridge.missing is not None),
+        ):
+            (hosts.add if is_one else hosts.discard)(host)
+        self._waits.settled(host, bridge.installed_revision if bridge.session is not None else None)
 
     def _mark(self, dirty: Dirty) -> None:
         for host, keys in dirty.items():
             bridge = self.bridges.get(host)
             if bridge is not None:
                 bridge.mark(keys, self.world.revision)
+                self._behind.add(host)
 
     # Questions.
 
@@ -217,21 +235,25 @@ class Composer:
         Returns whether it is installed everywhere, and the hosts that lag.
         """
         with Timeout(timeout, False):
-            while self.world.revision < revision or self._lagging(revision, reachable=True):
-                self._progress.wait()
+            while self.world.revision < revision:
+                self._batches.wait()
+            while missing := self._lagging(revision, reachable=True):
+                self._waits.wait(revision, missing)
         lagging = sorted(self._lagging(revision))
         return not lagging and self.world.revision >= revision, lagging
 
     def _lagging(self, revision: int, *, reachable: bool = False) -> list[str]:
+        behind = [(host, self.bridges[host]) for host in self._behind]
         return [
             host
-            for host, bridge in self.bridges.items()
+            for host, bridge in behind
             if not bridge.has_installed(revision) and (bridge.session is not None or not reachable)
         ]
 
     def status(self) -> dict[str, Any]:
         """The reply to ``status`` (docs/architecture.md, "Messages")."""
-        hosts = [self._host_status(host) for host in sorted(self.bridges)]
+        unlike = len({ports.mode for ports in self.world.index.hosts.values()}) > 1
+        hosts = [self._host_status(host, unlike=unlike) for host in sorted(self.bridges)]
         problems = [] if self.loaded else ["the store has not been read yet"]
         known = {ports.dpid for ports in self.world.index.hosts.values()}
         problems += [
@@ -253,7 +275,7 @@ class Composer:
             },
         }
 
-    def _host_status(self, host: str) -> dict[str, Any]:
+    def _host_status(self, host: str, *, unlike: bool) -> dict[str, Any]:
         bridge, ports = self.bridges[host], self.world.index.hosts[host]
         problems = [*ports.problems, *bridge.desired.problems.values()]
         if bridge.session is None:
@@ -261,7 +283,7 @@ class Composer:
         if host not in self._agents:
             problems.append("its agent is not connected")
         problems += [f"gateway {one} has not answered on its uplink" for one in self.index.unresolved(host)]
-        problems += self._fabric_problems(host)
+        problems += self._fabric_problems(host) if unlike else []
         if bridge.problem:
             problems.append(bridge.problem)
         if bridge.foreign:
@@ -289,8 +311,6 @@ class Composer:
     def _fabric_problems(self, host: str) -> list[str]:
         hosts = self.index.hosts
         unlike = [other for other, ports in hosts.items() if ports.mode != hosts[host].mode]
-        if not unlike:
-            return []
         return [f"its fabric is {hosts[host].mode}, unlike that of {', '.join(sorted(unlike))}: no way leads there"]
 
     def gateways(self) -> list[str]:

@@ -64,6 +64,8 @@ class Index:
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
     plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     places: dict[str, Place] = field(default_factory=dict)
+    #: The interfaces that have their place on a host.
+    placed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     vpc_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     group_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     #: As ``group_hosts``, counting interfaces with IPv6 only, and the same over all groups.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import field as member
 from functools import cached_property
 from hashlib import blake2b
 from struct import Struct
@@ -40,7 +41,7 @@ class Match:
     name: str
     value: int
     mask: int
-    field: Field
+    field: Field = member(compare=False)  # the name says which
 
     @property
     def exact(self) -> bool:
