@@ -59,7 +59,8 @@ class Composer:
     ) -> None:
         self.handlers = handlers
         self._expected = frozenset(expected)
-        self._started = False
+        self._started = False  # has everybody been heard, or waited for long enough?
+        self._going = False  # have the bridges been let go?
         self.world = World()
         self.world.index.revocation = revocation
         self.world.index.allowed_destinations = tuple(allowed_destinations)
@@ -83,7 +84,7 @@ class Composer:
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
-        if self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected):
+        if not self._going and (self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected)):
             self._start()
 
     def _start(self) -> None:
@@ -93,7 +94,8 @@ class Composer:
             if silent:
                 LOG.warning("no agent has reported from %s; going on without", ", ".join(silent))
         self._started = True
-        if self.loaded:
+        if self.loaded and not self._going:
+            self._going = True
             for bridge in self.bridges.values():
                 bridge.start()
 
@@ -128,6 +130,8 @@ class Composer:
         bridge = self.bridges.get(host)
         if bridge is None:
             bridge = self.bridges[host] = Bridge(host, self)
+            if self._going:
+                bridge.start()
         before = self.world.index.hosts.get(host)
         if before is not None:
             # An agent that has just started has not asked yet; what was known is good until it knows better.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controller.bindings import HostPorts
-from controller.index import Index, Place, Remote, has_ipv6, references
+from controller.index import Index, Place, Remote, has_ipv6, references, rules_of
 from controller.keys import (
     BridgeKey,
     DestinationsKey,
@@ -312,6 +312,7 @@ class World:
     def _set_prefix_list(self, key: str, record: PrefixListRecord | None) -> None:
         """Only the entries that came or went; rules name the list by its number, which stays."""
         old = self.index.prefix_lists.get(key)
+        self.index.rules.clear()
         _put(self.index.prefix_lists, key, record)
         before = self.index.entries.pop(key, frozenset())
         after = frozenset(record.entries if record else ())
@@ -338,8 +339,11 @@ class World:
         for reference in after - before:
             self.index.referrers[reference].add(key)
         self._mark(hosts, self._remotes_keys(moved))
-        self._mark(hosts, (GroupKey(key, direction) for direction in Direction))
-        if old is None or record is None or old.number != record.number:
+        renumbered = old is None or record is None or old.number != record.number
+        self.index.rules.clear()  # others may refer to this one
+        turned = [one for one in Direction if renumbered or rules_of(old, one) != rules_of(record, one)]
+        self._mark(hosts, (GroupKey(key, direction) for direction in turned))
+        if renumbered:
             # Ports and members carry the group's number.
             for interface in self.index.members[key]:
                 self._mark_memberships(self.index.interfaces[interface])
