@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import api, flows
+from benchmarks import api, associate, authorize, flows, member
 from benchmarks.policy import Policy
 from econe_api.compute.netns import CommandError
 from topologies.errors import LabError
@@ -72,6 +72,10 @@ def time_api(groups: int, addresses: int, calls: int, file: Path | None) -> None
     Console().print(table, statements)
     if file is not None:
         file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+for _module in (associate, authorize, member):
+    main.add_command(_module.command)
 
 
 if __name__ == "__main__":

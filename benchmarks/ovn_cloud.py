@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from benchmarks.ovn import Ovn
 from benchmarks.policy import GATEWAY, Policy
 from benchmarks.scale_lab import timed
+from benchmarks.scale_switch import transact
 
 LOCAL = 16
 GROUP = "shared"
@@ -44,9 +46,17 @@ class OvnCloud:
             plugs += ["type=internal", f"external_ids:iface-id=p{number}"]
         self._ovn.switch.vsctl(*plugs[1:])
         self._ovn.nbctl("--wait=sb", "sync", timeout=_PATIENCE)
-        for words in _batches(["lsp-bind", f"p{n}", "there"] for n in range(self._policy.local, self._policy.ports)):
-            self._ovn.sbctl(*words)
+        self._bind(range(self._policy.local, self._policy.ports))
         self._ovn.nbctl("--wait=hv", "sync", timeout=_PATIENCE)
+
+    def _bind(self, numbers: Iterable[int]) -> None:
+        """Bind ports to the other chassis, in one transaction: lsp-bind of ovn-sbctl searches all ports for each."""
+        southbound = Path(self._ovn.database("sb").removeprefix("unix:"))
+        look = {"op": "select", "table": "Chassis", "where": [["name", "==", "there"]], "columns": ["_uuid"]}
+        chassis = transact(southbound, "OVN_Southbound", [look])[0]["rows"][0]["_uuid"]
+        change = {"op": "update", "table": "Port_Binding", "row": {"chassis": chassis}}
+        updates = [{**change, "where": [["logical_port", "==", f"p{number}"]]} for number in numbers]
+        transact(southbound, "OVN_Southbound", updates)
 
     def associate(self, calls: int) -> list[float]:
         """Milliseconds of ``lr-nat-add`` for a port of this host until its flows are in force."""

@@ -63,14 +63,16 @@ class Census:
     everywhere: Tenant
     shared: str
     tenants: list[Tenant] = field(default_factory=list)
+    extra: list[Guest] = field(default_factory=list)
+    """Instances beyond the 16 of a host that a benchmark has added."""
 
     @property
     def plans(self) -> list[BridgePlan]:
         """The bridges, with what is plugged in."""
         plugs: defaultdict[str, list[Plug]] = defaultdict(list)
-        for tenant in (self.everywhere, *self.tenants):
-            for guest in tenant.guests:
-                plugs[guest.host].append(Plug(guest.interface, guest.mac))
+        guests = [guest for tenant in (self.everywhere, *self.tenants) for guest in tenant.guests]
+        for guest in [*guests, *self.extra]:
+            plugs[guest.host].append(Plug(guest.interface, guest.mac))
         return [BridgePlan(host, number, tuple(plugs[host])) for number, host in enumerate(self.hosts, 1)]
 
 

@@ -71,7 +71,7 @@ class SwitchProcess:
         deadline = time.monotonic() + _ANSWER
         while not (self.folder / "db.sock").exists():
             self._check(deadline)
-        _transact(self.folder / "db.sock", list(_operations(self.bridges, self._controller)))
+        transact(self.folder / "db.sock", "Open_vSwitch", list(_operations(self.bridges, self._controller)))
 
     def start_switch(self) -> None:
         """Start ovs-vswitchd; returns at once, see :meth:`ready`."""
@@ -82,9 +82,8 @@ class SwitchProcess:
         for daemon in self._daemons:
             if daemon.status is not None:
                 raise LabError(f"{daemon.recipe.name} ended at its start: {daemon.last_words()}")
-        rows = _transact(
-            self.folder / "db.sock", [{"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}]
-        )
+        look = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["cur_cfg"]}
+        rows = transact(self.folder / "db.sock", "Open_vSwitch", [look])
         return bool(rows[0]["rows"][0]["cur_cfg"] == 1)
 
     def pause(self) -> None:
@@ -203,9 +202,12 @@ def _operations(bridges: Sequence[BridgePlan], controller: str) -> Iterator[dict
     yield {"op": "insert", "table": "Open_vSwitch", "row": {"bridges": ["set", named], "next_cfg": 1}}
 
 
-def _transact(path: Path, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Run one transaction and return its results; raises :class:`LabError`."""
-    request = json.dumps({"id": 0, "method": "transact", "params": ["Open_vSwitch", *operations]}).encode()
+def transact(path: Path, database: str, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run one transaction on a database of the ovsdb-server at ``path`` (RFC 7047, section 4.1.3); return its results.
+
+    Raises :class:`LabError`.
+    """
+    request = json.dumps({"id": 0, "method": "transact", "params": [database, *operations]}).encode()
     with socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(_ANSWER)
         peer.connect(str(path))

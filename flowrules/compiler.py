@@ -61,9 +61,9 @@ class ConflictError(ValueError):
     """Two objects claim the same flow (table, priority, match) with different actions."""
 
 
-def compile_all(intents: Iterable[Intent]) -> dict[tuple[object, ...], Flow]:
+def compile_all(intents: Iterable[Intent]) -> dict[bytes, Flow]:
     """The desired flows of a bridge from scratch, by key; raises :class:`ConflictError`."""
-    flows: dict[tuple[object, ...], Flow] = {}
+    flows: dict[bytes, Flow] = {}
     for intent in intents:
         for flow in compile_intent(intent):
             known = flows.setdefault(flow.key, flow)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from flowrules.decode import InstalledFlow
 from flowrules.encode import flow_delete_strict
-from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow, Match
-from flowrules.oxm import canonical, encode_match
+from flowrules.flow import COOKIE_HASH_BITS, OWNER_TAG, Flow
+from flowrules.oxm import canonical
 
-Key = tuple[int, int, tuple[Match, ...]]
+Key = bytes
+"""A flow's table, priority and match: :attr:`flowrules.flow.Flow.key`."""
 _ADMISSION = 0
 """The table in which a port enters the pipeline."""
 
@@ -40,7 +41,7 @@ def encode_delete(installed: InstalledFlow) -> bytes:
 
 def as_installed(flow: Flow) -> InstalledFlow:
     """Tell how a switch that holds ``flow`` reports it."""
-    return InstalledFlow(flow.table, flow.priority, flow.cookie, encode_match(flow.matches))
+    return InstalledFlow(flow.table, flow.priority, flow.cookie, flow.match_bytes)
 
 
 def _ordered(adds: Iterable[Flow], deletes: Iterable[InstalledFlow], foreign: Iterable[InstalledFlow]) -> Diff:
@@ -73,7 +74,7 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
             continue
         identity = item[:3]
         wanted = missing.get(identity)
-        if wanted is not None and _same_match(encode_match(wanted.matches), item.match_bytes):
+        if wanted is not None and _same_match(wanted.match_bytes, item.match_bytes):
             del missing[identity]
         else:
             stale.append(item)

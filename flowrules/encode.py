@@ -11,7 +11,6 @@ from struct import Struct
 
 from flowrules.encode_actions import encode_actions
 from flowrules.flow import Flow
-from flowrules.oxm import encode_match
 
 VERSION = 0x04
 HEADER = Struct("!BBHI")
@@ -115,7 +114,7 @@ def flow_add(flow: Flow, xid: int = 0) -> bytes:
     if flow.actions:
         actions = encode_actions(flow.actions)
         instructions += _INSTRUCTION.pack(_APPLY_ACTIONS, 8 + len(actions)) + actions
-    return _flow_mod(_ADD, flow.table, flow.priority, flow.cookie, 0, encode_match(flow.matches), instructions, xid)
+    return _flow_mod(_ADD, flow.table, flow.priority, flow.cookie, 0, flow.match_bytes, instructions, xid)
 
 
 def flow_delete_strict(table: int, priority: int, cookie: int, match_bytes: bytes, xid: int = 0) -> bytes:

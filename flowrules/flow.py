@@ -29,6 +29,7 @@ from flowrules.oxm import encode_match
 #: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
 OWNER_TAG = 0x51CE
 COOKIE_HASH_BITS = 48
+_PLACE = Struct("!BH")
 _CONTENT = Struct("!BHH")
 _METER = Struct("!HHI")
 _METER_INSTRUCTION = 6
@@ -75,14 +76,19 @@ class Flow:
     meter: Meter | None = None
 
     @cached_property
-    def key(self) -> tuple[int, int, tuple[Match, ...]]:
-        """What makes a flow unique on a switch."""
-        return (self.table, self.priority, self.matches)
+    def key(self) -> bytes:
+        """What makes a flow unique on a switch: table, priority and match, as bytes, which remember their hash."""
+        return _PLACE.pack(self.table, self.priority) + encode_match(self.matches)
+
+    @property
+    def match_bytes(self) -> bytes:
+        """The match as OXM entries."""
+        return self.key[_PLACE.size :]
 
     @cached_property
     def cookie(self) -> int:
         """Owner tag and content hash."""
-        match_bytes = encode_match(self.matches)
+        match_bytes = self.match_bytes
         head = _CONTENT.pack(self.table, self.priority, len(match_bytes))
         content = head + match_bytes + self.meter_instruction + encode_actions(self.actions)
         digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
