@@ -7,8 +7,8 @@ hundreds of real chassis: what is timed is ovn-northd and one ovn-controller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from benchmarks.ovn import Ovn
 from benchmarks.policy import GATEWAY, Policy
@@ -39,7 +39,9 @@ class OvnCloud:
     def build(self) -> None:
         """Make all of it; returns when the flows are in force."""
         self._ovn.sbctl("chassis-add", "there", "geneve", "127.0.0.2")
-        self._nbctl(chain(_network(), _ports(self._policy)))
+        self._nbctl(_network())
+        self._add_ports()
+        self._nbctl(_rules())
         plugs = []
         for number in range(self._policy.local):
             plugs += ["--", "add-port", "br-int", f"p{number}", "--", "set", "Interface", f"p{number}"]
@@ -49,14 +51,30 @@ class OvnCloud:
         self._bind(range(self._policy.local, self._policy.ports))
         self._ovn.nbctl("--wait=hv", "sync", timeout=_PATIENCE)
 
+    def _add_ports(self) -> None:
+        """The ports, and the group that all of them are in, at once: each run of ovn-nbctl reads all first."""
+        operations: list[dict[str, Any]] = []
+        for number in range(self._policy.ports):
+            where = f"{self._policy.mac(number)} {self._policy.address(number)}"
+            row = {"name": f"p{number}", "addresses": where, "port_security": where}
+            operations.append({"op": "insert", "table": "Logical_Switch_Port", "row": row, "uuid-name": f"p{number}"})
+        ports = ["set", [["named-uuid", f"p{number}"] for number in range(self._policy.ports)]]
+        switch = {"op": "mutate", "table": "Logical_Switch", "where": [["name", "==", "net"]]}
+        operations.append({**switch, "mutations": [["ports", "insert", ports]]})
+        operations.append({"op": "insert", "table": "Port_Group", "row": {"name": GROUP, "ports": ports}})
+        transact(Path(self._ovn.database("nb").removeprefix("unix:")), "OVN_Northbound", operations)
+
     def _bind(self, numbers: Iterable[int]) -> None:
         """Bind ports to the other chassis, in one transaction: lsp-bind of ovn-sbctl searches all ports for each."""
         southbound = Path(self._ovn.database("sb").removeprefix("unix:"))
         look = {"op": "select", "table": "Chassis", "where": [["name", "==", "there"]], "columns": ["_uuid"]}
-        chassis = transact(southbound, "OVN_Southbound", [look])[0]["rows"][0]["_uuid"]
-        change = {"op": "update", "table": "Port_Binding", "row": {"chassis": chassis}}
-        updates = [{**change, "where": [["logical_port", "==", f"p{number}"]]} for number in numbers]
-        transact(southbound, "OVN_Southbound", updates)
+        every = {"op": "select", "table": "Port_Binding", "where": [], "columns": ["_uuid", "logical_port"]}
+        chassis, bindings = transact(southbound, "OVN_Southbound", [look, every])
+        wanted = {f"p{number}" for number in numbers}
+        # By their uuids, the only thing that ovsdb-server finds without a search.
+        change = {"op": "update", "table": "Port_Binding", "row": {"chassis": chassis["rows"][0]["_uuid"]}}
+        found = [row["_uuid"] for row in bindings["rows"] if row["logical_port"] in wanted]
+        transact(southbound, "OVN_Southbound", [{**change, "where": [["_uuid", "==", one]]} for one in found])
 
     def associate(self, calls: int) -> list[float]:
         """Milliseconds of ``lr-nat-add`` for a port of this host until its flows are in force."""
@@ -142,13 +160,8 @@ def _network() -> Iterator[list[str]]:
     yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]
 
 
-def _ports(policy: Policy) -> Iterator[list[str]]:
-    """The ports, and the port group that all of them are in."""
-    for number in range(policy.ports):
-        where = f"{policy.mac(number)} {policy.address(number)}"
-        yield ["lsp-add", "net", f"p{number}", "--", "lsp-set-addresses", f"p{number}", where]
-        yield ["lsp-set-port-security", f"p{number}", where]
-    yield ["pg-add", GROUP, *(f"p{number}" for number in range(policy.ports))]
+def _rules() -> Iterator[list[str]]:
+    """What the port group of all ports allows."""
     yield ["acl-add", GROUP, "to-lport", "1002", f"outport == @{GROUP} && ip4 && tcp.dst == 22", "allow-related"]
     yield ["acl-add", GROUP, "to-lport", "1001", f"outport == @{GROUP} && ip", "drop"]
     yield ["acl-add", GROUP, "from-lport", "1002", f"inport == @{GROUP} && ip4", "allow-related"]

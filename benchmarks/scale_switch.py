@@ -69,7 +69,7 @@ class SwitchProcess:
         subprocess.run(["ovsdb-tool", "create", str(database), _SCHEMA], check=True, capture_output=True)
         self._spawn("ovsdb-server", str(database), f"--remote=p{self.ovsdb}")
         deadline = time.monotonic() + _ANSWER
-        while not (self.folder / "db.sock").exists():
+        while not _listens(self.folder / "db.sock"):
             self._check(deadline)
         transact(self.folder / "db.sock", "Open_vSwitch", list(_operations(self.bridges, self._controller)))
 
@@ -200,6 +200,13 @@ def _operations(bridges: Sequence[BridgePlan], controller: str) -> Iterator[dict
         yield {"op": "insert", "table": "Bridge", "row": row, "uuid-name": f"b_{bridge.name}"}
         named.append(["named-uuid", f"b_{bridge.name}"])
     yield {"op": "insert", "table": "Open_vSwitch", "row": {"bridges": ["set", named], "next_cfg": 1}}
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as peer, suppress(FileNotFoundError, ConnectionRefusedError):
+        peer.connect(str(path))
+        return True
+    return False
 
 
 def transact(path: Path, database: str, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:

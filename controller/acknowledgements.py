@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from eventlet.event import Event
@@ -30,10 +30,10 @@ class Acknowledgements:
         finally:
             self._waits.remove(mine)
 
-    def settled(self, host: str, revision: int | None) -> None:
-        """``host`` has all up to ``revision``; None = it is out of reach."""
+    def settled(self, host: str, has: Callable[[int], bool] | None) -> None:
+        """``host`` has every revision of which ``has`` says so; None = it is out of reach."""
         for one in self._waits:
-            if host in one.hosts and (revision is None or revision >= one.revision):
+            if host in one.hosts and (has is None or has(one.revision)):
                 one.hosts.remove(host)
                 if not one.hosts and not one.over.ready():
                     one.over.send()

@@ -33,6 +33,7 @@ from controller.mending import Mending, flow_mods
 from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_in import Handler, PacketQueue
+from controller.pending import Pending, Span
 from controller.session import Session
 from controller.steps import in_steps
 from controller.zones import admitted_zone, zone_of_installed
@@ -101,18 +102,17 @@ class Bridge:
         self._elastic: set[ElasticKey] = set()
         self._suspects = Concerned()  # ports whose rules change with the next bundle
         self._mending: list[Mending] = []
-        self._waiting_since: int | None = None  # revision of the oldest mark not taken up yet
-        self._in_flight: int | None = None  # revision of the oldest mark taken up and not acknowledged yet
+        self._pending = Pending()
         self._wake = Event()
         self._greenlet = eventlet.spawn(self._run)
 
     # Called from outside; none of these blocks.
 
-    def mark(self, keys: Iterable[Key], revision: int) -> None:
-        """Fragments may have changed at ``revision``."""
+    def mark(self, keys: Iterable[Key], span: Span) -> None:
+        """Fragments may have changed in the revisions of ``span``."""
         self._marks.update(keys)
         if self._marks:
-            self._waiting_since = _oldest(self._waiting_since, revision)
+            self._pending.add(span)
             self._poke()
 
     def attach(self, session: Session) -> None:
@@ -162,7 +162,7 @@ class Bridge:
     @property
     def quiet(self) -> bool:
         """Is there nothing under way, so that switch, mirror and desired flows must be equal?"""
-        return self.session is not None and self.synced and self._in_flight is None and not self._unfinished()
+        return self.session is not None and self.synced and not self._pending.in_flight and not self._unfinished()
 
     @property
     def flows(self) -> int:
@@ -170,19 +170,19 @@ class Bridge:
         return len(self._installed or ())
 
     def has_installed(self, revision: int) -> bool:
-        """Is everything up to ``revision`` that concerns this host acknowledged?"""
-        return self.installed_revision >= revision
+        """Is everything of ``revision`` that concerns this host acknowledged?"""
+        return not self._pending.has(revision)
 
     @property
     def installed_revision(self) -> int:
-        """The newest revision of which nothing is missing here."""
-        missing = self.missing
+        """The newest revision up to which nothing is missing here."""
+        missing = self._pending.oldest
         return self._around.revision() if missing is None else missing - 1
 
     @property
-    def missing(self) -> int | None:
-        """The oldest revision of which something is missing here; None = nothing is."""
-        return _oldest(self._waiting_since, self._in_flight)
+    def behind(self) -> bool:
+        """Is anything missing here?"""
+        return self._pending.oldest is not None
 
     # The greenlet.
 
@@ -249,7 +249,7 @@ class Bridge:
         self._touched, self.synced = set(held), True
         self._settle_elastic(held, {self.desired.owners.get(key) for key in wanted})
         if not held:
-            self._in_flight = None
+            self._pending.done()
 
     def _draft(self) -> Draft:
         """What the marks come to, those included that come in while that is worked out.
@@ -258,8 +258,7 @@ class Bridge:
         """
         draft: Draft = {}
         while self._marks:
-            self._in_flight = _oldest(self._in_flight, self._waiting_since)
-            self._waiting_since = None
+            self._pending.take()
             marks, self._marks = self._marks, set()
             self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
             for part in in_steps(list(marks)):
@@ -370,7 +369,3 @@ class Bridge:
         self.flow_mods += len(found.adds) + len(found.deletes)
         self.bundles += len(found.adds) + len(found.deletes) > 1
         LOG.info("host %s: %d flows added, %d deleted", self.host, len(found.adds), len(found.deletes))
-
-
-def _oldest(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else min(one, other)

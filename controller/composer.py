@@ -32,6 +32,7 @@ from controller.index import Index
 from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
+from controller.pending import Span
 from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
@@ -103,10 +104,11 @@ class Composer:
 
     def take_batch(self, batch: Batch) -> None:
         """Changes from the store; the first one must be the full state."""
+        since = -1 if batch.full else self.world.revision
         dirty = self.world.apply(batch)
         self.loaded = True
         self.store_problem = None
-        self._mark(dirty)
+        self._mark(dirty, Span(since, batch.revision))
         self._start_when_heard()
         batches, self._batches = self._batches, Event()
         batches.send()
@@ -136,7 +138,7 @@ class Composer:
         if before is not None:
             # An agent that has just started has not asked yet; what was known is good until it knows better.
             ports = replace(ports, gateways={**before.gateways, **ports.gateways})
-        self._mark(self.world.bind(host, ports))
+        self._mark(self.world.bind(host, ports), Span(self.world.revision - 1, self.world.revision))
         if before is not None and before.dpid != ports.dpid and bridge.session is not None:
             bridge.detach(bridge.session)
         session = self._sessions.get(ports.dpid)
@@ -219,16 +221,16 @@ class Composer:
         for hosts, is_one in (
             (self._connected, bridge.session is not None),
             (self._unsynced, bridge.session is not None and not bridge.synced),
-            (self._behind, bridge.missing is not None),
+            (self._behind, bridge.behind),
         ):
             (hosts.add if is_one else hosts.discard)(host)
-        self._waits.settled(host, bridge.installed_revision if bridge.session is not None else None)
+        self._waits.settled(host, bridge.has_installed if bridge.session is not None else None)
 
-    def _mark(self, dirty: Dirty) -> None:
+    def _mark(self, dirty: Dirty, span: Span) -> None:
         for host, keys in dirty.items():
             bridge = self.bridges.get(host)
             if bridge is not None:
-                bridge.mark(keys, self.world.revision)
+                bridge.mark(keys, span)
                 self._behind.add(host)
 
     # Questions.
@@ -247,6 +249,8 @@ class Composer:
         return not lagging and self.world.revision >= revision, lagging
 
     def _lagging(self, revision: int, *, reachable: bool = False) -> list[str]:
+        if self.world.revision < revision:
+            return list(self.bridges)
         behind = [(host, self.bridges[host]) for host in self._behind]
         return [
             host
@@ -301,7 +305,7 @@ class Composer:
             "dpid": f"{ports.dpid:016x}",
             "connected": bridge.session is not None,
             "agent": host in self._agents,
-            "in_sync": bridge.session is not None and bridge.synced and bridge.has_installed(self.world.revision),
+            "in_sync": bridge.session is not None and bridge.synced and not bridge.behind,
             "desired": self.world.revision,
             "installed": bridge.installed_revision,
             "ports": len(ports.interfaces),
