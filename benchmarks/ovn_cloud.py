@@ -42,13 +42,15 @@ class OvnCloud:
         self._nbctl(_network())
         self._add_ports()
         self._nbctl(_rules())
+        self._ovn.nbctl("--wait=sb", "sync", timeout=_PATIENCE)
+        self._bind(range(self._policy.local, self._policy.ports))
+        # Only now does any of it concern this chassis: bindings that come one by one cost it minutes.
         plugs = []
         for number in range(self._policy.local):
             plugs += ["--", "add-port", "br-int", f"p{number}", "--", "set", "Interface", f"p{number}"]
             plugs += ["type=internal", f"external_ids:iface-id=p{number}"]
         self._ovn.switch.vsctl(*plugs[1:])
-        self._ovn.nbctl("--wait=sb", "sync", timeout=_PATIENCE)
-        self._bind(range(self._policy.local, self._policy.ports))
+        self._ovn.nbctl("lrp-set-gateway-chassis", "to-public", "here")
         self._ovn.nbctl("--wait=hv", "sync", timeout=_PATIENCE)
 
     def _add_ports(self) -> None:
@@ -156,7 +158,6 @@ def _network() -> Iterator[list[str]]:
     yield ["lsp-add", "public", "router-public", "--", "lsp-set-type", "router-public", "router"]
     yield ["lsp-set-addresses", "router-public", "router"]
     yield ["lsp-set-options", "router-public", "router-port=to-public"]
-    yield ["lrp-set-gateway-chassis", "to-public", "here"]
     yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]
 
 
