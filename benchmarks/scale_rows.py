@@ -47,7 +47,7 @@ def options(command: _Command) -> _Command:
     return click.option(
         "--vms",
         multiple=True,
-        type=click.IntRange(16, 8000),
+        type=click.IntRange(64, 8000),
         default=(200, 8000),
         show_default=True,
         help="Instances of the cloud, 16 a hypervisor; may be given several times.",

@@ -25,6 +25,7 @@ import eventlet
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 
+from controller.collector import Collector
 from controller.desired import Desired, Draft
 from controller.handover import Handover
 from controller.index import Index
@@ -35,7 +36,7 @@ from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_in import Handler, PacketQueue
 from controller.pending import Pending, Span
 from controller.session import Session
-from controller.steps import in_steps
+from controller.steps import STEP, in_steps
 from controller.zones import admitted_zone, zone_of_installed
 from flowrules.diff import Diff, changes, diff, encode_delete
 from flowrules.diff import Key as FlowKey
@@ -56,6 +57,7 @@ class Surroundings(Protocol):
     handover: Handover
     handlers: Mapping[int, Handler]
     readings: Semaphore
+    collector: Collector
 
     @property
     def index(self) -> Index:
@@ -103,6 +105,7 @@ class Bridge:
         self._suspects = Concerned()  # ports whose rules change with the next bundle
         self._mending: list[Mending] = []
         self._pending = Pending()
+        self._set_aside_at = 0  # number of flows
         self._wake = Event()
         self._greenlet = eventlet.spawn(self._run)
 
@@ -200,6 +203,7 @@ class Bridge:
                     with self._turn():
                         if self.session is not None:
                             self._step(self.session)
+                            self._set_aside()
                 except Exception as error:
                     self._failed(error)
                     self._around.settled(self.host)
@@ -210,6 +214,13 @@ class Bridge:
                 self._around.settled(self.host)
                 if self._touched:
                     eventlet.sleep(_HELD)
+
+    def _set_aside(self) -> None:
+        """What many flows have left behind in memory stays there."""
+        grown = abs(len(self.desired.flows) - self._set_aside_at)
+        if grown > STEP:
+            self._set_aside_at = len(self.desired.flows)
+            self._around.collector.set_aside()
 
     def _turn(self) -> AbstractContextManager[object]:
         """Readings of whole tables go a few at a time, or all that wait would be counted as the switches' silence."""

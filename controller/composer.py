@@ -26,6 +26,7 @@ from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge
+from controller.collector import Collector
 from controller.findings import TOLD, Finding
 from controller.handover import Handover
 from controller.index import Index
@@ -69,6 +70,7 @@ class Composer:
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
         self.readings = Semaphore(_READINGS)
+        self.collector = Collector()
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
@@ -164,6 +166,7 @@ class Composer:
         for bridge in self.bridges.values():
             if bridge.session is session:
                 bridge.detach(session)
+        self.collector.lost()
 
     # Surroundings of the bridges.
 

@@ -1,11 +1,15 @@
 """One thread serves all switches: echoes are answered in the middle of a big compilation, waits end one by one."""
 
+import gc
+import weakref
+
 import eventlet
 import pytest
 from eventlet.timeout import Timeout
 
 from controller.acknowledgements import Acknowledgements
 from controller.bindings import Binding, HostPorts
+from controller.collector import Collector
 from controller.composer import Composer
 from controller.pending import Pending, Span
 from econe_api.store.records import (
@@ -142,3 +146,27 @@ def test_what_a_silent_host_misses_stays_small_and_is_never_less(taken):
             pending.take()
     assert len(pending._waiting) + len(pending._taken) <= 64
     assert all(pending.has(revision) for revision in range(2, 4000, 2))
+
+
+class Node:
+    """Something in a cycle."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_stays_is_set_aside_and_what_connections_leave_behind_is_found_again():
+    collector, node = Collector(), Node()
+    gone = weakref.ref(node)
+    try:
+        before = gc.get_freeze_count()
+        collector.set_aside()
+        assert gc.get_freeze_count() > before
+        del node
+        gc.collect()
+        assert gone() is not None, "the collector has looked at what was set aside"
+        for _ in range(1024):
+            collector.lost()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
