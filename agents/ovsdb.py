@@ -139,7 +139,7 @@ class Ovsdb:
         elsewhere = {}
         for row in tables["Bridge"].rows.values():
             if row.name == self._bridge:
-                bridge = _bridge_row(row)
+                bridge = bridge_row(row)
             else:
                 for port in row.ports:
                     elsewhere.update({one.name: row.name for one in (port, *port.interfaces)})
@@ -266,7 +266,8 @@ def _write_controller(row: Any, wanted: ControllerRow) -> None:
     row.max_backoff = [] if wanted.max_backoff is None else [wanted.max_backoff]
 
 
-def _bridge_row(row: Any) -> BridgeRow:
+def bridge_row(row: Any) -> BridgeRow:
+    """A row of the table Bridge, with all that hangs on it, as a value."""
     return BridgeRow(
         name=row.name,
         fail_mode=_first(row.fail_mode),

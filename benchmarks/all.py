@@ -12,6 +12,9 @@ from benchmarks.result import NOTES
 
 #: The order of the page.
 ROWS = (
+    "associate",
+    "authorize",
+    "member",
     "bulk",
     "restart",
     "memory",

@@ -24,6 +24,11 @@ def describe() -> dict[str, str]:
     }
 
 
+def load() -> float:
+    """How many processes wanted to run in the last minute: much more than none spoils figures."""
+    return round(os.getloadavg()[0], 2)
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")

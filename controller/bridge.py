@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import eventlet
 from eventlet.event import Event
+from eventlet.semaphore import Semaphore
 
-from controller.desired import Desired
+from controller.collector import Collector
+from controller.desired import Desired, Draft
 from controller.handover import Handover
 from controller.index import Index
 from controller.keys import ElasticKey, Key
@@ -31,17 +34,15 @@ from controller.mending import Mending, flow_mods
 from controller.meters import BridgeMeters
 from controller.narrowing import Concerned, concerned, every_port
 from controller.packet_in import Handler, PacketQueue
+from controller.pending import Pending, Span
 from controller.session import Session
-from flowrules import tables
-from flowrules.actions import Load
-from flowrules.decode import InstalledFlow
+from controller.steps import STEP, in_steps
+from controller.zones import admitted_zone, zone_of_installed
 from flowrules.diff import Diff, changes, diff, encode_delete
 from flowrules.diff import Key as FlowKey
 from flowrules.encode import FlowAdds
-from flowrules.fields import IN_PORT, SOURCE_PORT
 from flowrules.flow import Flow
 from flowrules.intent import Intent
-from flowrules.oxm import canonical
 from telemetry import logs
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +50,6 @@ LOG = logging.getLogger(__name__)
 #: Seconds between tries after a refusal, and between looks at an elastic IP that another host still holds.
 _RETRY = (0.1, 0.5, 1.0, 2.0, 5.0)
 _HELD = 0.05
-_IN_PORT = IN_PORT.header.to_bytes(4, "big")
 
 
 class Surroundings(Protocol):
@@ -57,6 +57,8 @@ class Surroundings(Protocol):
 
     handover: Handover
     handlers: Mapping[int, Handler]
+    readings: Semaphore
+    collector: Collector
 
     @property
     def index(self) -> Index:
@@ -77,8 +79,8 @@ class Surroundings(Protocol):
     def suspect(self, host: str, ports: Concerned) -> None:
         """The rules of these ports have changed on the switch of ``host``."""
 
-    def settled(self) -> None:
-        """A bridge has made progress; whoever waits should look again."""
+    def settled(self, host: str) -> None:
+        """The bridge of ``host`` has made progress, or lost ground; whoever waits should look again."""
 
 
 class Bridge:
@@ -105,19 +107,19 @@ class Bridge:
         self._elastic: set[ElasticKey] = set()
         self._suspects = Concerned()  # ports whose rules change with the next bundle
         self._mending: list[Mending] = []
-        self._waiting_since: int | None = None  # revision of the oldest mark not taken up yet
-        self._in_flight: int | None = None  # revision of the oldest mark taken up and not acknowledged yet
+        self._pending = Pending()
+        self._set_aside_at = 0  # number of flows
         self._wake = Event()
         self._greenlet = eventlet.spawn(self._run)
 
     # Called from outside; none of these blocks.
 
-    def mark(self, keys: Iterable[Key], revision: int, requests: Iterable[str] = ()) -> None:
-        """Fragments may have changed at ``revision``, by these API requests."""
+    def mark(self, keys: Iterable[Key], span: Span, requests: Iterable[str] = ()) -> None:
+        """Fragments may have changed in the revisions of ``span``, by these API requests."""
         self._marks.update(keys)
         if self._marks:
             self._requests.update(dict.fromkeys(requests))
-            self._waiting_since = _oldest(self._waiting_since, revision)
+            self._pending.add(span)
             self._poke()
 
     def attach(self, session: Session) -> None:
@@ -126,6 +128,7 @@ class Bridge:
             self.session.close()
         self.session, self._installed, self.synced = session, None, False
         session.on_packet_in(self.packets.offer)
+        self._around.settled(self.host)
         self._poke()
 
     def detach(self, session: Session) -> None:
@@ -133,7 +136,7 @@ class Bridge:
         session.close()
         if self.session is session:
             self.session, self._installed, self.synced = None, None, False
-            self._around.settled()
+            self._around.settled(self.host)
 
     def mend(self, mending: Mending) -> None:
         """Have what the audit found healed; ``mending.done`` is sent when the switch has acknowledged it."""
@@ -143,6 +146,7 @@ class Bridge:
     def reread(self) -> None:
         """Take nothing for installed any more: the switch is read and compared again."""
         self._installed, self.synced = None, False
+        self._around.settled(self.host)
         self._poke()
 
     def start(self) -> None:
@@ -170,7 +174,7 @@ class Bridge:
     @property
     def quiet(self) -> bool:
         """Is there nothing under way, so that switch, mirror and desired flows must be equal?"""
-        return self.session is not None and self.synced and self._in_flight is None and not self._unfinished()
+        return self.session is not None and self.synced and not self._pending.in_flight and not self._unfinished()
 
     @property
     def flows(self) -> int:
@@ -178,14 +182,19 @@ class Bridge:
         return len(self._installed or ())
 
     def has_installed(self, revision: int) -> bool:
-        """Is everything up to ``revision`` that concerns this host acknowledged?"""
-        return self.installed_revision >= revision
+        """Is everything of ``revision`` that concerns this host acknowledged?"""
+        return not self._pending.has(revision)
 
     @property
     def installed_revision(self) -> int:
-        """The newest revision of which nothing is missing here."""
-        missing = _oldest(self._waiting_since, self._in_flight)
+        """The newest revision up to which nothing is missing here."""
+        missing = self._pending.oldest
         return self._around.revision() if missing is None else missing - 1
+
+    @property
+    def behind(self) -> bool:
+        """Is anything missing here?"""
+        return self._pending.oldest is not None
 
     # The greenlet.
 
@@ -200,16 +209,31 @@ class Bridge:
             self._wake = Event()
             while self._ready and self.session is not None and self._unfinished():
                 try:
-                    self._step(self.session)
+                    with self._turn():
+                        if self.session is not None:
+                            self._step(self.session)
+                            self._set_aside()
                 except Exception as error:
                     self._failed(error)
+                    self._around.settled(self.host)
                     eventlet.sleep(_RETRY[min(failures, len(_RETRY) - 1)])
                     failures += 1
                 else:
                     failures, self.problem = 0, None
-                self._around.settled()
+                self._around.settled(self.host)
                 if self._touched:
                     eventlet.sleep(_HELD)
+
+    def _set_aside(self) -> None:
+        """What many flows have left behind in memory stays there."""
+        grown = abs(len(self.desired.flows) - self._set_aside_at)
+        if grown > STEP:
+            self._set_aside_at = len(self.desired.flows)
+            self._around.collector.set_aside()
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """Readings of whole tables go a few at a time, or all that wait would be counted as the switches' silence."""
+        return self._around.readings if self._installed is None else nullcontext()
 
     def _unfinished(self) -> bool:
         return self._installed is None or bool(self._marks or self._touched or self._mending)
@@ -224,14 +248,13 @@ class Bridge:
     def _step(self, session: Session) -> None:
         """Take the marks, send the difference, take the acknowledgement over."""
         self._mend(session)
-        self._in_flight = _oldest(self._in_flight, self._waiting_since)
-        self._waiting_since = None
-        marks, self._marks = self._marks, set()
+        draft = self._draft()
         self._causes, self._requests = [*self._requests], {}
-        self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
-        before = {key: self.desired.intent(key) for key in marks}
-        self._touched |= self.desired.update(self._around.index, marks)
+        before = {key: self.desired.intent(key) for key in draft}
+        self._touched |= self.desired.adopt(draft)
         self._suspect(before)
+        if session is not self.session:
+            return
         found, held = self._compare(session)
         # Copies, because marks may come in while the switch is thinking.
         touched, wanted = frozenset(self._touched), {flow.key: flow for flow in found.adds}
@@ -247,14 +270,29 @@ class Bridge:
         self._touched, self.synced = set(held), True
         self._settle_elastic(held, {self.desired.owners.get(key) for key in wanted})
         if not held:
-            self._in_flight = None
+            self._pending.done()
+
+    def _draft(self) -> Draft:
+        """What the marks come to, those included that come in while that is worked out.
+
+        Others get their turn in between, so echoes are answered whatever there is to compile.
+        """
+        draft: Draft = {}
+        while self._marks:
+            self._pending.take()
+            marks, self._marks = self._marks, set()
+            self._elastic |= {key for key in marks if isinstance(key, ElasticKey)}
+            for part in in_steps(list(marks)):
+                self.desired.prepare(self._around.index, part, draft)
+        return draft
 
     def _suspect(self, before: Mapping[Key, Intent | None]) -> None:
-        present = self.desired.intents().values()
+        ports, groups = self.desired.ports.values(), self.desired.groups.values()
         if self._installed is None:
-            self._suspects |= every_port(present)
+            self._suspects |= every_port(ports)
         else:
-            self._suspects |= concerned({key: (old, self.desired.intent(key)) for key, old in before.items()}, present)
+            changed = {key: (old, self.desired.intent(key)) for key, old in before.items()}
+            self._suspects |= concerned(changed, ports, groups)
 
     def _mend(self, session: Session) -> None:
         """Send again what is acknowledged and was found spoilt; ports that stay keep their connections."""
@@ -265,7 +303,7 @@ class Bridge:
             session.apply(deletes, adds)
             session.flush_zone(*(zone for zone in mending.zones if zone not in used))
             self.flow_mods += len(deletes) + len(adds)
-            self.bundles += 1
+            self.bundles += len(deletes) + len(adds) > 1
             LOG.info("host %s: mended, %d flows added, %d deleted", self.host, len(adds), len(deletes))
             mending.done.send()
 
@@ -339,38 +377,16 @@ class Bridge:
         self.meters.prune(session, meters)
 
     def _send_flows(self, session: Session, found: Diff) -> None:
-        admitted = {zone for flow in found.adds if (zone := _zone(flow)) is not None}
-        gone = {zone for item in found.deletes if (zone := _zone_of_installed(item)) is not None}
+        admitted = {zone for flow in found.adds if (zone := admitted_zone(flow)) is not None}
+        gone = {zone for item in found.deletes if (zone := zone_of_installed(item)) is not None}
         session.flush_zone(*sorted(admitted))
         session.apply([encode_delete(item) for item in found.deletes], FlowAdds(found.adds))
         # A number that went from one port to another had traffic up to this moment, which may have brought back what
         # was flushed before.
         replaced = [flow for flow in found.adds if flow.key in (self._installed or {})]
-        reused = {zone for flow in replaced if (zone := _zone(flow)) is not None}
+        reused = {zone for flow in replaced if (zone := admitted_zone(flow)) is not None}
         session.flush_zone(*sorted((gone - admitted) | reused))
         self.flow_mods += len(found.adds) + len(found.deletes)
-        self.bundles += 1
+        self.bundles += len(found.adds) + len(found.deletes) > 1
         counts = len(found.adds), len(found.deletes)
         LOG.info("host %s: %d flows added, %d deleted", self.host, *counts, extra=logs.of(*self._causes))
-
-
-def _oldest(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else min(one, other)
-
-
-def _zone(flow: Flow) -> int | None:
-    """The conntrack zone of the port that this flow admits, if it admits one."""
-    if flow.table != tables.CLASSIFY:
-        return None
-    loads = [action for action in flow.actions if isinstance(action, Load) and action.target == SOURCE_PORT]
-    return loads[0].value if loads else None
-
-
-def _zone_of_installed(item: InstalledFlow) -> int | None:
-    """The conntrack zone of the port that an installed flow admits; the zone of uplink and fabric is never used."""
-    if item.table != tables.CLASSIFY:
-        return None
-    for entry in canonical(item.match_bytes):
-        if entry.startswith(_IN_PORT):
-            return int.from_bytes(entry[len(_IN_PORT) :], "big") & 0xFFFF
-    return None

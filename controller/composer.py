@@ -18,18 +18,22 @@ from typing import Any
 
 import eventlet
 from eventlet.event import Event
+from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
+from controller.acknowledgements import Acknowledgements
 from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
 from controller.bridge import Bridge
+from controller.collector import Collector
 from controller.findings import TOLD, Finding
 from controller.handover import Handover
 from controller.index import Index
 from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
+from controller.pending import Span
 from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
@@ -38,6 +42,9 @@ from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
 LOG = logging.getLogger(__name__)
+
+#: Switches whose whole tables are read, compared and mended at a time.
+_READINGS = 16
 
 
 class Composer:
@@ -54,13 +61,16 @@ class Composer:
     ) -> None:
         self.handlers = handlers
         self._expected = frozenset(expected)
-        self._started = False
+        self._started = False  # has everybody been heard, or waited for long enough?
+        self._going = False  # have the bridges been let go?
         self.world = World()
         self.world.index.revocation = revocation
         self.world.index.allowed_destinations = tuple(allowed_destinations)
         self.world.index.denied_destinations = tuple(denied_destinations)
         self.bridges: dict[str, Bridge] = {}
         self.handover = Handover(time.monotonic)
+        self.readings = Semaphore(_READINGS)
+        self.collector = Collector()
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
@@ -69,12 +79,16 @@ class Composer:
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
         self._sweeper = Sweeper(self)
-        self._progress = Event()
+        self._batches = Event()
+        self._connected: set[str] = set()
+        self._unsynced: set[str] = set()
+        self._behind: set[str] = set()  # hosts that miss some revision
+        self._waits = Acknowledgements()
         self.waiting = 0  # calls that wait for an acknowledgement
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
-        if self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected):
+        if not self._going and (self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected)):
             self._start()
 
     def _start(self) -> None:
@@ -84,7 +98,8 @@ class Composer:
             if silent:
                 LOG.warning("no agent has reported from %s; going on without", ", ".join(silent))
         self._started = True
-        if self.loaded:
+        if self.loaded and not self._going:
+            self._going = True
             for bridge in self.bridges.values():
                 bridge.start()
 
@@ -92,12 +107,14 @@ class Composer:
 
     def take_batch(self, batch: Batch) -> None:
         """Changes from the store; the first one must be the full state."""
+        since = -1 if batch.full else self.world.revision
         dirty = self.world.apply(batch)
         self.loaded = True
         self.store_problem = None
-        self._mark(dirty, batch.requests)
+        self._mark(dirty, Span(since, batch.revision), batch.requests)
         self._start_when_heard()
-        self.settled()
+        batches, self._batches = self._batches, Event()
+        batches.send()
 
     # Agents.
 
@@ -118,11 +135,13 @@ class Composer:
         bridge = self.bridges.get(host)
         if bridge is None:
             bridge = self.bridges[host] = Bridge(host, self)
+            if self._going:
+                bridge.start()
         before = self.world.index.hosts.get(host)
         if before is not None:
             # An agent that has just started has not asked yet; what was known is good until it knows better.
             ports = replace(ports, gateways={**before.gateways, **ports.gateways})
-        self._mark(self.world.bind(host, ports))
+        self._mark(self.world.bind(host, ports), Span(self.world.revision - 1, self.world.revision))
         if before is not None and before.dpid != ports.dpid and bridge.session is not None:
             bridge.detach(bridge.session)
         session = self._sessions.get(ports.dpid)
@@ -148,6 +167,7 @@ class Composer:
         for bridge in self.bridges.values():
             if bridge.session is session:
                 bridge.detach(session)
+        self.collector.lost()
 
     # Surroundings of the bridges.
 
@@ -162,11 +182,11 @@ class Composer:
 
     def connected(self) -> set[str]:
         """Hosts with a session."""
-        return {host for host, bridge in self.bridges.items() if bridge.session is not None}
+        return self._connected
 
     def unsynced(self) -> set[str]:
         """Hosts with a session whose flows have not been brought in line yet."""
-        return {host for host, bridge in self.bridges.items() if bridge.session is not None and not bridge.synced}
+        return self._unsynced
 
     def claimed(self, host: str, public_ip: str) -> None:
         """An elastic IP has come to ``host``: the public network is told."""
@@ -204,16 +224,23 @@ class Composer:
         """Is the agent of ``host`` connected?"""
         return host in self._agents
 
-    def settled(self) -> None:
-        """Wake whoever waits for an acknowledgement."""
-        progress, self._progress = self._progress, Event()
-        progress.send()
+    def settled(self, host: str) -> None:
+        """Look at a bridge again, and wake whoever waits for it."""
+        bridge = self.bridges[host]
+        for hosts, is_one in (
+            (self._connected, bridge.session is not None),
+            (self._unsynced, bridge.session is not None and not bridge.synced),
+            (self._behind, bridge.behind),
+        ):
+            (hosts.add if is_one else hosts.discard)(host)
+        self._waits.settled(host, bridge.has_installed if bridge.session is not None else None)
 
-    def _mark(self, dirty: Dirty, requests: Iterable[str] = ()) -> None:
+    def _mark(self, dirty: Dirty, span: Span, requests: Iterable[str] = ()) -> None:
         for host, keys in dirty.items():
             bridge = self.bridges.get(host)
             if bridge is not None:
-                bridge.mark(keys, self.world.revision, requests)
+                bridge.mark(keys, span, requests)
+                self._behind.add(host)
 
     # Questions.
 
@@ -225,23 +252,29 @@ class Composer:
         self.waiting += 1
         try:
             with Timeout(timeout, False):
-                while self.world.revision < revision or self._lagging(revision, reachable=True):
-                    self._progress.wait()
+                while self.world.revision < revision:
+                    self._batches.wait()
+                while missing := self._lagging(revision, reachable=True):
+                    self._waits.wait(revision, missing)
         finally:
             self.waiting -= 1
         lagging = sorted(self._lagging(revision))
         return not lagging and self.world.revision >= revision, lagging
 
     def _lagging(self, revision: int, *, reachable: bool = False) -> list[str]:
+        if self.world.revision < revision:
+            return list(self.bridges)
+        behind = [(host, self.bridges[host]) for host in self._behind]
         return [
             host
-            for host, bridge in self.bridges.items()
+            for host, bridge in behind
             if not bridge.has_installed(revision) and (bridge.session is not None or not reachable)
         ]
 
     def status(self) -> dict[str, Any]:
         """The reply to ``status`` (docs/architecture.md, "Messages")."""
-        hosts = [self._host_status(host) for host in sorted(self.bridges)]
+        unlike = len({ports.mode for ports in self.world.index.hosts.values()}) > 1
+        hosts = [self._host_status(host, unlike=unlike) for host in sorted(self.bridges)]
         problems = [] if self.loaded else ["the store has not been read yet"]
         known = {ports.dpid for ports in self.world.index.hosts.values()}
         problems += [
@@ -268,7 +301,7 @@ class Composer:
             "resolved": sum(bridge.desired.counters.resolved for bridge in bridges),
         }
 
-    def _host_status(self, host: str) -> dict[str, Any]:
+    def _host_status(self, host: str, *, unlike: bool) -> dict[str, Any]:
         bridge, ports = self.bridges[host], self.world.index.hosts[host]
         problems = [*ports.problems, *bridge.desired.problems.values()]
         if bridge.session is None:
@@ -276,7 +309,7 @@ class Composer:
         if host not in self._agents:
             problems.append("its agent is not connected")
         problems += [f"gateway {one} has not answered on its uplink" for one in self.index.unresolved(host)]
-        problems += self._fabric_problems(host)
+        problems += self._fabric_problems(host) if unlike else []
         if bridge.problem:
             problems.append(bridge.problem)
         if bridge.foreign:
@@ -290,7 +323,7 @@ class Composer:
             "dpid": f"{ports.dpid:016x}",
             "connected": bridge.session is not None,
             "agent": host in self._agents,
-            "in_sync": bridge.session is not None and bridge.synced and bridge.has_installed(self.world.revision),
+            "in_sync": bridge.session is not None and bridge.synced and not bridge.behind,
             "desired": self.world.revision,
             "installed": bridge.installed_revision,
             "ports": len(ports.interfaces),
@@ -304,8 +337,6 @@ class Composer:
     def _fabric_problems(self, host: str) -> list[str]:
         hosts = self.index.hosts
         unlike = [other for other, ports in hosts.items() if ports.mode != hosts[host].mode]
-        if not unlike:
-            return []
         return [f"its fabric is {hosts[host].mode}, unlike that of {', '.join(sorted(unlike))}: no way leads there"]
 
     def gateways(self) -> list[str]:

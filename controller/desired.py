@@ -12,7 +12,7 @@ from controller.projection import resolve
 from flowrules.compiler import Fragment, compile_intent
 from flowrules.diff import Key as FlowKey
 from flowrules.flow import Flow
-from flowrules.intent import Intent
+from flowrules.intent import Group, Intent, Port
 from flowrules.meters import Meter
 
 
@@ -24,45 +24,69 @@ class Counters:
     compiled: int = 0
 
 
+Draft = dict[Key, tuple[Intent, Fragment] | None]
+"""What becomes of fragments: their new intent and flows, None = they go.  Those that stay are not in it."""
+
+
 @dataclass(slots=True)
 class Desired:
-    """Flows by key with the fragment that owns each, and what could not be compiled."""
+    """Flows by key with the fragment that owns each, and what could not be compiled.
+
+    ``ports`` and ``groups`` are the intents of those kinds: what a change means for connections is asked of them alone,
+    and they are few on a host that knows of ten thousand neighbours and members.
+    """
 
     host: str
     flows: dict[FlowKey, Flow] = field(default_factory=dict)
     owners: dict[FlowKey, Key] = field(default_factory=dict)
     problems: dict[Key, str] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
+    ports: dict[Key, Port] = field(default_factory=dict)
+    groups: dict[Key, Group] = field(default_factory=dict)
     _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
     _uses: Counter[Meter] = field(default_factory=Counter)
 
     def update(self, index: Index, keys: Iterable[Key]) -> set[FlowKey]:
-        """Bring the fragments named by ``keys`` up to date; returns the flow keys that may have changed.
+        """Bring the fragments named by ``keys`` up to date; returns the flow keys that may have changed."""
+        draft: Draft = {}
+        self.prepare(index, keys, draft)
+        return self.adopt(draft)
 
-        All old fragments go before any new one comes: a reused ofport belongs to two fragments for a moment.
+    def prepare(self, index: Index, keys: Iterable[Key], draft: Draft) -> None:
+        """Put into ``draft`` what becomes of the fragments named by ``keys``; nothing changes yet.
+
+        A big change is prepared in several steps, with others at work in between.  Whatever changes meanwhile has to be
+        prepared again before the draft is adopted, so that all of it tells of one moment.
         """
-        fresh: list[tuple[Key, Intent, Fragment]] = []
-        touched: set[FlowKey] = set()
         for key in keys:
             self.counters.resolved += 1
             known = self._fragments.get(key)
             try:
                 intent = resolve(index, self.host, key)
-                if known is not None and known[0] == intent:
-                    self.problems.pop(key, None)
-                    continue
-                fragment = compile_intent(intent) if intent is not None else ()
+                unchanged = (known is None) if intent is None else (known is not None and known[0] == intent)
+                fragment = () if unchanged or intent is None else compile_intent(intent)
             except Exception as error:
                 self.problems[key] = f"{key}: {type(error).__name__}: {error}"
+                draft.pop(key, None)
                 continue
             self.problems.pop(key, None)
-            if known is not None:
-                touched |= self._remove(key)
-            if intent is not None:
+            if unchanged:
+                draft.pop(key, None)
+            else:
+                draft[key] = None if intent is None else (intent, fragment)
+
+    def adopt(self, draft: Draft) -> set[FlowKey]:
+        """Take a draft over; returns the flow keys that may have changed.
+
+        All old fragments go before any new one comes: a reused ofport belongs to two fragments for a moment.
+        """
+        touched: set[FlowKey] = set()
+        for key in draft:
+            touched |= self._remove(key)
+        for key, fresh in draft.items():
+            if fresh is not None:
                 self.counters.compiled += 1
-                fresh.append((key, intent, fragment))
-        for key, intent, fragment in fresh:
-            touched |= self._insert(key, intent, fragment)
+                touched |= self._insert(key, *fresh)
         return touched
 
     @property
@@ -92,6 +116,8 @@ class Desired:
 
     def _remove(self, key: Key) -> set[FlowKey]:
         known = self._fragments.pop(key, None)
+        self.ports.pop(key, None)
+        self.groups.pop(key, None)
         gone = {flow.key for flow in known[1] if self.owners.get(flow.key) == key} if known else set()
         for flow_key in gone:
             meter = self.flows.pop(flow_key).meter
@@ -113,4 +139,8 @@ class Desired:
                 self._uses[flow.meter] += 1
             came.add(flow_key)
         self._fragments[key] = (intent, fragment)
+        if isinstance(intent, Port):
+            self.ports[key] = intent
+        elif isinstance(intent, Group):
+            self.groups[key] = intent
         return came

@@ -22,7 +22,7 @@ from econe_api.store.records import (
     VpcRecord,
 )
 from flowrules.addresses import mac_to_int, version_of
-from flowrules.intent import Direction, Revocation
+from flowrules.intent import Direction, Revocation, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,12 @@ class Index:
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
     plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     places: dict[str, Place] = field(default_factory=dict)
+    #: The interfaces that have their place on a host.
+    placed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     vpc_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     group_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    #: The rules of groups in one direction as the flow compiler takes them: the same for every host that has the group.
+    rules: dict[tuple[str, Direction], frozenset[Rule]] = field(default_factory=dict)
     #: As ``group_hosts``, counting interfaces with IPv6 only, and the same over all groups.
     group_ipv6_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     ipv6_hosts: Counter[str] = field(default_factory=Counter)
@@ -121,6 +125,11 @@ def remote_of(rule: RuleRecord) -> Remote:
 def direction_of(rule: RuleRecord) -> Direction:
     """Ingress or egress."""
     return Direction.EGRESS if rule.egress else Direction.INGRESS
+
+
+def rules_of(group: GroupRecord | None, direction: Direction) -> tuple[RuleRecord, ...]:
+    """The rules of a group in one direction."""
+    return tuple(rule for rule in group.rules if direction_of(rule) is direction) if group else ()
 
 
 def references(group: GroupRecord | None) -> Iterator[tuple[Direction, Remote]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.keys import Key
@@ -23,38 +23,35 @@ class Concerned:
         return Concerned(self.narrowed | other.narrowed, self.widened | other.widened)
 
 
-def every_port(present: Iterable[Intent]) -> Concerned:
+def every_port(ports: Iterable[Port]) -> Concerned:
     """All ports: nobody knows what has changed."""
-    return Concerned(frozenset(intent.ofport for intent in present if isinstance(intent, Port)))
+    return Concerned(frozenset(port.ofport for port in ports))
 
 
-def concerned(changes: Changes, present: Iterable[Intent]) -> Concerned:
-    """The ports that ``changes`` (old and new intent by name) concern; ``present`` are all intents of the bridge."""
+def concerned(changes: Changes, ports: Collection[Port], groups: Collection[Group]) -> Concerned:
+    """The ports that ``changes`` (old and new intent by name) concern, of the bridge's present ones."""
     less: set[int] = set()
     more: set[int] = set()
     lost: set[tuple[RemoteSet, Direction]] = set()
     won: set[tuple[RemoteSet, Direction]] = set()
-    groups_less: set[int] = set()
-    groups_more: set[int] = set()
+    less_of: set[int] = set()
+    more_of: set[int] = set()
     for old, new in changes.values():
         if isinstance(old, Port) and isinstance(new, Port):
             if _sources(old) - _sources(new):
                 less.add(new.ofport)
             if _sources(new) - _sources(old):
                 more.add(new.ofport)
-        for one, other, groups, members in ((old, new, groups_less, lost), (new, old, groups_more, won)):
+        for one, other, numbers, members in ((old, new, less_of, lost), (new, old, more_of, won)):
             if isinstance(one, Group) and one.rules - (other.rules if isinstance(other, Group) else frozenset()):
-                groups.add(one.number)
+                numbers.add(one.number)
             if isinstance(one, Member) and not isinstance(one.remote, Prefix) and one != other:
                 members.add((one.remote, one.direction))
-    if not (groups_less or groups_more or lost or won):
+    if not (less_of or more_of or lost or won):
         return Concerned(frozenset(less), frozenset(more))
-    intents = list(present)
-    groups_less |= _referring(lost, intents)
-    groups_more |= _referring(won, intents)
-    return Concerned(
-        frozenset(less | set(_ports_of(groups_less, intents))), frozenset(more | set(_ports_of(groups_more, intents)))
-    )
+    less_of |= _referring(lost, groups)
+    more_of |= _referring(won, groups)
+    return Concerned(frozenset(less | set(_ports_of(less_of, ports))), frozenset(more | set(_ports_of(more_of, ports))))
 
 
 def _sources(port: Port) -> set[object]:
@@ -65,15 +62,13 @@ def _sources(port: Port) -> set[object]:
     }
 
 
-def _referring(members: set[tuple[RemoteSet, Direction]], intents: Iterable[Intent]) -> set[int]:
-    return {
-        intent.number
-        for intent in intents
-        if isinstance(intent, Group) and any((rule.remote, intent.direction) in members for rule in intent.rules)
-    }
+def _referring(members: set[tuple[RemoteSet, Direction]], groups: Iterable[Group]) -> set[int]:
+    if not members:
+        return set()
+    return {group.number for group in groups if any((rule.remote, group.direction) in members for rule in group.rules)}
 
 
-def _ports_of(groups: set[int], intents: Iterable[Intent]) -> Iterator[int]:
-    for intent in intents:
-        if isinstance(intent, Port) and groups.intersection(intent.groups):
-            yield intent.ofport
+def _ports_of(groups: set[int], ports: Iterable[Port]) -> Iterator[int]:
+    for port in ports:
+        if groups.intersection(port.groups):
+            yield port.ofport

@@ -98,6 +98,7 @@ class OpenFlowSession:
         self._one_bundle = Semaphore(1)
         self._next_bundle = 1
         self._closed = False
+        self._complained = False
         self._packet_in: Callable[[OpenFlowSession, bytes], None] | None = None
         wire.attach(datapath, self._receive)
 
@@ -109,13 +110,17 @@ class OpenFlowSession:
     def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         """Send flow-mods, deletes first, and return when they are in force.
 
-        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.
+        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.  A single one needs no
+        bundle to be that, and half the messages (docs/adr/0026-cost-of-a-change.md).
 
         Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
         are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
         """
         first = len(deletes)
         with self._one_bundle:
+            if first + len(adds) == 1:
+                self._apply_one((*deletes, *adds[:1])[0])
+                return
             for start in range(0, first + len(adds), BUNDLE_LIMIT):
                 end = start + BUNDLE_LIMIT
                 messages = [*deletes[start:end], *adds[max(start - first, 0) : max(end - first, 0)]]
@@ -215,6 +220,11 @@ class OpenFlowSession:
         for exchange in self._exchanges:
             exchange.abandon("connection lost")
 
+    def _apply_one(self, message: bytes) -> None:
+        sent = self._exchange(1, lambda xid: [with_xid(message, xid)])
+        if sent.refusals:
+            raise ApplyError([refusal.of_message(0, message) for refusal in sent.refusals])
+
     def _apply_bundle(self, messages: Sequence[bytes], position: int) -> None:
         bundle_id = self._next_bundle
         self._next_bundle = self._next_bundle % _MAX_XID + 1
@@ -283,7 +293,10 @@ class OpenFlowSession:
             if frame.xid in exchange:
                 exchange.take(frame)
                 return
-        level = logging.WARNING if frame.type == MessageType.ERROR else logging.DEBUG
+        # What was given up may be refused later, message by message: the first says it all.
+        first = frame.type == MessageType.ERROR and not self._complained
+        self._complained = self._complained or first
+        level = logging.WARNING if first else logging.DEBUG
         LOG.log(level, "%s: unexpected %s, xid %#x", self._datapath.address, frame.type.name, frame.xid)
 
 

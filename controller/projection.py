@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from controller.index import Index, Place, direction_of, remote_of
+from controller.index import Index, Place, remote_of, rules_of
 from controller.keys import (
     BridgeKey,
     DestinationsKey,
@@ -176,8 +176,10 @@ def _group(index: Index, host: str, key: GroupKey) -> Intent | None:
     group = index.groups.get(key.group)
     if group is None or not index.group_hosts[key.group][host]:
         return None
-    known = [rule for rule in group.rules if direction_of(rule) is key.direction]
-    rules = frozenset(rule for rule in (_rule(index, record) for record in known) if rule is not None)
+    rules = index.rules.get((key.group, key.direction))
+    if rules is None:
+        found = (_rule(index, record) for record in rules_of(group, key.direction))
+        rules = index.rules[key.group, key.direction] = frozenset(rule for rule in found if rule is not None)
     ipv6 = bool(index.group_ipv6_hosts[key.group][host])
     return Group(group.number, key.direction, rules, ipv6) if rules else None
 

@@ -105,6 +105,10 @@ class Sweeper:
             LOG.warning(
                 "host %s: port %d has more connections than can be read; some may outlive their rule", host, zone
             )
+        found = list(read_connections(dump.text))
+        if not found:
+            self._blocked[host].discard(zone)
+            return
         intents = list(self._cloud.intents_of(host))
         port = next((item for item in intents if isinstance(item, Port) and item.ofport == zone), None)
         if port is None:
@@ -113,7 +117,6 @@ class Sweeper:
             (item for item in intents if isinstance(item, Group)),
             (item for item in intents if isinstance(item, Member)),
         )
-        found = list(read_connections(dump.text))
         keep = self._cloud.revocation() is Revocation.KEEP
         marks = list(marks_of(found, port, rules, keep=keep))
         (self._blocked[host].add if _stay_blocked(found, marks) else self._blocked[host].discard)(zone)

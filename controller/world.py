@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controller.bindings import HostPorts
-from controller.index import Index, Place, Remote, has_ipv6, references
+from controller.index import Index, Place, Remote, has_ipv6, references, rules_of
 from controller.keys import (
     BridgeKey,
     DestinationsKey,
@@ -97,11 +97,11 @@ class World:
         if old is None or ports is None or _wiring(old) != _wiring(ports):
             self._dirty[host].update(self.keys(host))
             self._mark(index.hosts, [PeerKey(host), DestinationsKey()])
-            for interface in [key for key, place in index.places.items() if place.host == host]:
+            for interface in index.placed[host]:
                 record = index.interfaces[interface]
                 self._mark(self._vpc_audience(record.vpc), self._neighbour_keys(interface))
         if old is not None and ports is not None and old.gateways != ports.gateways:
-            for interface in [key for key, place in index.places.items() if place.host == host]:
+            for interface in index.placed[host]:
                 self._mark([host], (ElasticKey(public_ip) for public_ip in index.addresses_of[interface]))
         return self._finish()
 
@@ -117,7 +117,7 @@ class World:
             yield from self._vpc_keys(vpc)
         for group in [group for group, hosts in index.group_hosts.items() if hosts[host]]:
             yield from self._group_keys(group)
-        for interface in [key for key, place in index.places.items() if place.host == host]:
+        for interface in index.placed[host]:
             yield from self._port_keys(interface)
 
     # What belongs to what.
@@ -135,7 +135,10 @@ class World:
 
     def _group_keys(self, group: str) -> Iterator[Key]:
         yield from (GroupKey(group, direction) for direction in Direction)
-        for direction, remote in references(self.index.groups.get(group)):
+        yield from self._remotes_keys(references(self.index.groups.get(group)))
+
+    def _remotes_keys(self, remotes: Iterable[tuple[Direction, Remote]]) -> Iterator[Key]:
+        for direction, remote in remotes:
             yield from self._remote_keys(direction, remote)
 
     def _remote_keys(self, direction: Direction, remote: Remote) -> Iterator[Key]:
@@ -213,7 +216,10 @@ class World:
         record = index.interfaces.get(interface)
         if record is None:
             return
-        self._touch(record, index.places.pop(interface, None), -1)
+        place = index.places.pop(interface, None)
+        if place is not None:
+            index.placed[place.host].discard(interface)
+        self._touch(record, place, -1)
         index.interfaces_of[record.vpc].discard(interface)
         for group in record.groups:
             index.members[group].discard(interface)
@@ -229,6 +235,7 @@ class World:
         place = index.place(interface)
         if place is not None:
             index.places[interface] = place
+            index.placed[place.host].add(interface)
         self._touch(record, place, 1)
 
     def _touch(self, record: InterfaceRecord, place: Place | None, step: int) -> None:
@@ -305,6 +312,7 @@ class World:
     def _set_prefix_list(self, key: str, record: PrefixListRecord | None) -> None:
         """Only the entries that came or went; rules name the list by its number, which stays."""
         old = self.index.prefix_lists.get(key)
+        self.index.rules.clear()
         _put(self.index.prefix_lists, key, record)
         before = self.index.entries.pop(key, frozenset())
         after = frozenset(record.entries if record else ())
@@ -318,16 +326,24 @@ class World:
                 self._mark(self._group_audience(referrer), keys if same else [*keys, GroupKey(referrer, direction)])
 
     def _set_group(self, key: str, record: GroupRecord | None) -> None:
+        """The rules, and the members of what they refer to from now on or no longer: not of what they go on to."""
         old = self.index.groups.get(key)
         hosts = self._group_audience(key)
-        self._mark(hosts, self._group_keys(key))
-        for reference in references(old):
+        before, after = set(references(old)), set(references(record))
+        moved = before ^ after
+        # Both times: what a rule refers to may be changed by this very record.
+        self._mark(hosts, self._remotes_keys(moved))
+        for reference in before - after:
             self.index.referrers[reference].discard(key)
         _put(self.index.groups, key, record)
-        for reference in references(record):
+        for reference in after - before:
             self.index.referrers[reference].add(key)
-        self._mark(hosts, self._group_keys(key))
-        if old is None or record is None or old.number != record.number:
+        self._mark(hosts, self._remotes_keys(moved))
+        renumbered = old is None or record is None or old.number != record.number
+        self.index.rules.clear()  # others may refer to this one
+        turned = [one for one in Direction if renumbered or rules_of(old, one) != rules_of(record, one)]
+        self._mark(hosts, (GroupKey(key, direction) for direction in turned))
+        if renumbered:
             # Ports and members carry the group's number.
             for interface in self.index.members[key]:
                 self._mark_memberships(self.index.interfaces[interface])

@@ -29,8 +29,8 @@ __all__ = ["COOKIE_HASH_BITS", "OWNER_TAG", "Flow", "Key", "Match", "flow", "mat
 #: The upper 16 bits of every cookie of ours; any other flow on the bridge is foreign.
 OWNER_TAG = 0x51CE
 COOKIE_HASH_BITS = 48
-_CONTENT = Struct("!BHH")
 _PLACE = Struct("!BH")
+_CONTENT = Struct("!BHH")
 _METER = Struct("!HHI")
 _METER_INSTRUCTION = 6
 

@@ -14,7 +14,6 @@ from flowrules.compiler import compile_intent
 from flowrules.diff import as_installed, encode_delete
 from flowrules.document import example
 from flowrules.encode import HEADER, flow_add
-from flowrules.fields import EtherType
 from flowrules.flow import OWNER_TAG, flow, match
 from flowrules.live import compare
 from flowrules.meters import meter_add
@@ -174,8 +173,36 @@ def test_a_barrier_without_an_acknowledged_commit_is_not_success(ryu_server, mut
 
     eventlet.spawn(acknowledge)
     with pytest.raises(OutcomeUnknownError, match="was not acknowledged"):
-        session.apply([], [flow_add(flow(1, 1, [match(fields.ETH_TYPE, EtherType.ARP)], []))])
+        session.apply([], [flow_add(item) for item in some_flows(2)])
     session.close()
+
+
+def test_one_flow_mod_takes_one_message_and_one_barrier(ryu_server, mute):
+    session = OpenFlowSession(ryu_server.wait(ryu_server.ready, "a handshake"))
+    seen = []
+
+    def acknowledge():
+        for kind in (14, 20):  # OFPT_FLOW_MOD, OFPT_BARRIER_REQUEST
+            _, found, length, xid = HEADER.unpack(mute.read(8))
+            mute.read(length - 8)
+            seen.append((found, kind))
+        mute.socket.sendall(HEADER.pack(4, 21, 8, xid))
+
+    eventlet.spawn(acknowledge)
+    session.apply([], [flow_add(item) for item in some_flows(1)])
+    assert seen == [(14, 14), (20, 20)]
+    session.close()
+
+
+def test_one_flow_mod_is_applied_or_refused(session):
+    (one,) = some_flows(1)
+    session.apply([], [flow_add(one)])
+    assert session.dump() == [as_installed(one)]
+    with pytest.raises(ApplyError, match="flow-mod 0 was refused: OFPFMFC_BAD_TABLE_ID") as caught:
+        session.apply([], [flow_add(flow(255, 1, [], []))])
+    assert caught.value.refusals[0].message == flow_add(flow(255, 1, [], []))
+    session.apply([encode_delete(as_installed(one))], [])
+    assert session.dump() == []
 
 
 @pytest.mark.parametrize(

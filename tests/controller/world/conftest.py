@@ -288,6 +288,9 @@ class Histories(RuleBasedStateMachine):
     def equals_one_from_scratch(self):
         if self.hasty:
             self.deliver(full=False)
+        self.compare()
+
+    def compare(self):
         world, fresh = scratch(self.told, self.bindings)
         for host in HOSTS:
             assert self.desired[host].intents() == fresh[host].intents(), host
@@ -296,6 +299,35 @@ class Histories(RuleBasedStateMachine):
             assert set(self.world.keys(host)) == set(world.keys(host)), host
             for flow in self.desired[host].flows.values():
                 tables.check(flow)
+
+
+class Stepwise(Histories):
+    """As a bridge with much to do: drafts are prepared in parts, changes come in between, one in three is adopted."""
+
+    def __init__(self):
+        super().__init__()
+        self.marks = {host: set() for host in HOSTS}
+        self.drafts = {host: {} for host in HOSTS}
+        self.looks = 0
+
+    def take(self, dirty):
+        for host in HOSTS:
+            self.marks[host] |= dirty.get(host, set())
+            part = sorted(self.marks[host], key=repr)[::2]
+            self.marks[host].difference_update(part)
+            self.desired[host].prepare(self.world.index, part, self.drafts[host])
+
+    @invariant()
+    def equals_one_from_scratch(self):
+        self.looks += 1
+        if self.looks % 3:
+            return
+        self.deliver(full=False)
+        for host in HOSTS:
+            self.desired[host].prepare(self.world.index, self.marks[host], self.drafts[host])
+            self.desired[host].adopt(self.drafts[host])
+            self.marks[host], self.drafts[host] = set(), {}
+        self.compare()
 
 
 def one_change_of_each_kind(machine):
@@ -338,6 +370,12 @@ def _joins_all_groups(machine, key):
 def histories():
     """The state machine, for hypothesis to run."""
     return Histories
+
+
+@pytest.fixture
+def stepwise():
+    """The state machine of drafts that are prepared in parts."""
+    return Stepwise
 
 
 @pytest.fixture

@@ -29,6 +29,21 @@ def test_histories(histories):
     )
 
 
+@pytest.mark.timeout(900)
+def test_changes_that_come_while_others_are_worked_on(stepwise):
+    """What is prepared in steps and adopted later is what is there then, not what was when a step was made."""
+    run_state_machine_as_test(
+        stepwise,
+        settings=settings(
+            max_examples=EXAMPLES // 2,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        ),
+    )
+
+
 def test_one_change_of_each_kind(busy, go_on):
     go_on(busy)
 

@@ -1,0 +1,132 @@
+"""The agents of many hypervisors in one process: ``python -m benchmarks.scale_agents --report IP:PORT FOLDER...``.
+
+What an agent does once its bridge stands, with the agents' own code: it reads the rows of its bridge from a real
+OVSDB, and keeps a connection of its own to the controller, which it tells what is plugged in.  ``FOLDER`` is that of a
+:class:`benchmarks.scale_switch.SwitchProcess`; each of its bridges is the host of the same name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents.ovsdb import Ovsdb, bridge_row
+from agents.ports import snapshot
+from agents.questions import Questions
+from agents.report import Link
+from agents.rows import BridgeRow, Database
+from agents.session import Backoff, Timing
+
+_LOOK_S = 0.5
+_TICK_S = 0.25
+#: On a machine that carries a whole cloud an answer may take its time.
+_TIMING = Timing(answer=120.0, silence=20.0)
+
+
+class Replica(Ovsdb):
+    """A replica of the rows of all bridges in one database."""
+
+    def bridges(self) -> list[BridgeRow]:
+        """The bridges, as agents see them; none before the replica is whole."""
+        return [bridge_row(row) for row in self._idl.tables["Bridge"].rows.values()] if self.ours else []
+
+
+class Host:
+    """One agent: the connection of one host."""
+
+    def __init__(self, name: str, report: tuple[str, int], control: Path) -> None:
+        self.name = name
+        self.link = Link(name, report, _TIMING, Backoff(_TIMING, random.random), Questions(control))
+        self._told: BridgeRow | None = None
+
+    def tell(self, row: BridgeRow) -> None:
+        """Report the bridge, if it is complete and is not what was told last."""
+        if row == self._told or any(one.ofport is None for one in row.interfaces):
+            return
+        latest = snapshot(Database(row), f"{self.name}-up", f"{self.name}-fab", ())
+        if latest is not None:
+            self.link.offer(latest)
+            self._told = row
+
+
+class Agents:
+    """All of them, around one poll."""
+
+    def __init__(self, folders: list[Path], report: tuple[str, int]) -> None:
+        self._report = report
+        self._replicas = [(folder, Replica(f"unix:{folder / 'db.sock'}", "none")) for folder in folders]
+        self._seen: dict[Path, int] = {}
+        self._hosts: dict[str, Host] = {}
+        self._poll = select.poll()
+        self._registered: dict[int, Host] = {}
+
+    def run(self) -> None:
+        """Run until the process is ended."""
+        look = tick = 0.0
+        while True:
+            now = time.monotonic()
+            if now >= look:
+                self._look()
+                look = now + _LOOK_S
+            if now >= tick:
+                for host in self._hosts.values():
+                    self._run(host)
+                tick = now + _TICK_S
+            for number, _ in self._poll.poll(max(0.0, min(look, tick) - time.monotonic()) * 1000):
+                if number in self._registered:
+                    self._run(self._registered[number])
+
+    def _look(self) -> None:
+        for folder, replica in self._replicas:
+            replica.run()
+            if self._seen.get(folder) == replica.changes:
+                continue
+            self._seen[folder] = replica.changes
+            for row in replica.bridges():
+                if row.name not in self._hosts:
+                    self._hosts[row.name] = Host(row.name, self._report, folder / "ovs-vswitchd.ctl")
+                self._hosts[row.name].tell(row)
+
+    def _run(self, host: Host) -> None:
+        before = dict(_events(host))
+        host.link.run()
+        after = dict(_events(host))
+        for number in before.keys() - after.keys():
+            if self._registered.get(number) is host:
+                del self._registered[number]
+                self._poll.unregister(number)
+        for number, events in after.items():
+            self._registered[number] = host
+            self._poll.register(number, events)
+
+
+def _events(host: Host) -> Iterator[tuple[int, int]]:
+    for wants in (host.link.wants, host.link.question):
+        if wants is not None:
+            number, writing = wants
+            yield number, select.POLLIN | (select.POLLOUT if writing else 0)
+
+
+def main() -> int:
+    """Report until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scale_agents", description=__doc__)
+    parser.add_argument("--report", required=True)
+    parser.add_argument("folders", nargs="+", type=Path)
+    given = parser.parse_args()
+    address, _, port = given.report.rpartition(":")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    Agents(given.folders, (address, int(port))).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
