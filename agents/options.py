@@ -28,7 +28,8 @@ class Options:
 
     ``report`` is the controller's address for agents, IP and TCP port; ``control`` is ovs-vswitchd's control socket, or
     the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
-    name of the metadata service's port but for its last digit, None = there shall be none.
+    name of the metadata service's port but for its last digit, None = there shall be none.  ``tls`` is the folder of
+    the host's certificate, None = the controller is talked to in plain text.
     """
 
     host: str
@@ -39,6 +40,7 @@ class Options:
     control: Path
     conntrack_limit: int
     metadata: str | None
+    tls: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,6 +62,8 @@ def parse(arguments: Sequence[str]) -> Options:
         parser.error("--fabric-ip goes with --fabric-mode vxlan, and that mode needs it")
     if given.fabric_mode != "vlan" and given.fabric is None:
         parser.error(f"--fabric-mode {given.fabric_mode} needs the name of the port, --fabric")
+    if (given.controller.partition(":")[0] == "ssl") != (given.tls is not None):
+        parser.error("--controller ssl:IP:PORT goes with --tls DIR, the folder that 'sluice agent join' has filled")
     return Options(
         host=given.host,
         bridge=DesiredBridge(
@@ -78,6 +82,7 @@ def parse(arguments: Sequence[str]) -> Options:
         control=given.control or _control(given.ovsdb),
         conntrack_limit=given.conntrack_limit,
         metadata=metadata,
+        tls=given.tls,
     )
 
 
@@ -92,7 +97,7 @@ def _parser() -> _Parser:
         default="unix:/var/run/openvswitch/db.sock",
         type=_ovsdb,
         metavar="REMOTE",
-        help="local OVSDB, unix:PATH or tcp:IP:PORT (default %(default)s)",
+        help="local OVSDB, unix:PATH or tcp:127.0.0.1:PORT (default %(default)s)",
     )
     add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
     add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
@@ -125,6 +130,7 @@ def _parser() -> _Parser:
         metavar="NAME",
         help="name of the metadata service's port, which the agent makes; a digit follows (default md-BRIDGE)",
     )
+    add("--tls", type=Path, metavar="DIR", help="speak TLS, with the certificate that 'sluice agent join' put there")
     add("--no-metadata", action="store_true", help="no metadata service on this host")
     add("--dpid", type=_dpid, metavar="HEX", help="datapath id (default: Open vSwitch chooses)")
     add(
@@ -194,7 +200,8 @@ def _target(text: str) -> str:
 def _ovsdb(text: str) -> str:
     kind, _, rest = text.partition(":")
     if kind == "tcp":
-        _address(rest)
+        if not ipaddress.ip_address(_address(rest)[0]).is_loopback:
+            raise argparse.ArgumentTypeError(f"{text!r} is not on this host; the agent runs beside its Open vSwitch")
     elif kind != "unix" or not rest:
         raise argparse.ArgumentTypeError(f"{text!r} is not unix:PATH or tcp:IP:PORT")
     elif len(rest.encode()) > 107:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -12,10 +14,13 @@ from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from channel.frames import FrameError, FrameReader, pack
+from controller.admission import Peer, RefusedError
 from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
 from controller.doors import family
+from controller.enrolment import Enrolment
 from controller.metadata import MetadataDesk
+from controller.tls import TlsDoor
 
 LOG = logging.getLogger(__name__)
 
@@ -29,12 +34,24 @@ _VERSION = 1
 
 
 class AgentServer:
-    """Accepts agents on ``host:port`` and feeds their snapshots to the composer."""
+    """Accepts agents on ``host:port`` and feeds their snapshots to the composer.
 
-    def __init__(self, composer: Composer, address: str, desk: MetadataDesk | None = None) -> None:
+    With ``security``, a door of TLS that takes peers without a certificate as well, and the enrolment these are for, an
+    agent may speak for the host of its certificate alone.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        address: str,
+        desk: MetadataDesk | None = None,
+        security: tuple[TlsDoor, Enrolment] | None = None,
+    ) -> None:
         host, _, port = address.rpartition(":")
         self._composer = composer
         self._desk = desk
+        self._door = security[0] if security is not None else None
+        self._enrolment = security[1] if security is not None else None
         self._numbers = count(1)
         # Eventlet would let a second controller share the port, and half of the agents would go to each.
         self._listener = eventlet.listen(
@@ -45,19 +62,53 @@ class AgentServer:
         """Accept until the process ends."""
         eventlet.serve(self._listener, self._talk, concurrency=_MAX_AGENTS)
 
-    def _talk(self, peer: Any, address: Any) -> None:
-        conversation = _Conversation(self._composer, peer, next(self._numbers), self._desk)
+    def _talk(self, connection: Any, address: Any) -> None:
+        conversation: _Conversation | None = None
         try:
+            owner: Peer | None = Peer()
+            if self._door is not None:
+                connection, owner = self._admit(self._door, connection)
+            conversation = _Conversation(
+                self._composer, connection, next(self._numbers), self._desk, (owner, self._enrolment, address[0])
+            )
             conversation.run()
+        except RefusedError as error:
+            host = conversation.host if conversation is not None else None
+            LOG.warning("agent %s at %s is refused: it %s", host or "(no name yet)", address[0], error)
+            self._composer.admission.refused(f"an agent at {address[0]}", str(error))
         except (FrameError, SnapshotError, Timeout, OSError) as error:
-            LOG.warning("agent %s at %s: %s", conversation.host or "(no name yet)", address, error)
+            host = conversation.host if conversation is not None else None
+            LOG.warning("agent %s at %s: %s", host or "(no name yet)", address, error)
         finally:
-            conversation.end()
+            if conversation is not None:
+                conversation.end()
+            else:
+                connection.close()
+
+    def _admit(self, door: TlsDoor, connection: Any) -> tuple[Any, Peer | None]:
+        """The connection past its handshake, and whose it is; None = a newcomer's."""
+        tls = door.shake(connection)
+        try:
+            return tls, None if tls.certificate is None else self._composer.admission.identify(tls.certificate)
+        except RefusedError:
+            tls.close()
+            raise
 
 
 class _Conversation:
-    def __init__(self, composer: Composer, peer: Any, number: int, desk: MetadataDesk | None) -> None:
+    """``standing`` is whose connection it is (None: a newcomer's), where one joins, and the address it comes from."""
+
+    def __init__(
+        self,
+        composer: Composer,
+        peer: Any,
+        number: int,
+        desk: MetadataDesk | None,
+        standing: tuple[Peer | None, Enrolment | None, str],
+    ) -> None:
         self.host: str | None = None
+        self._owner, self._enrolment, self._where = standing
+        self._entered: int | None = None
         self._desk = desk
         self._answering = 0
         self._composer = composer
@@ -85,6 +136,8 @@ class _Conversation:
                 self._take(message)
 
     def end(self) -> None:
+        if self._entered is not None:
+            self._composer.admission.leave(self._entered)
         if self.host is not None:
             self._composer.agent_lost(self.host, self._number)
             self._composer.channel.closed(self.host, self._number)
@@ -92,15 +145,19 @@ class _Conversation:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         kind = message.get("type")
-        if self.host is None:
-            self._hello(message)
+        if self.host is not None:
+            self._composer.agent_heard(self.host)
+        if self._owner is None:
+            self._newcomer(message)
+        elif self.host is None:
+            self._hello(message, self._owner)
         elif kind == "snapshot":
             ports = read_snapshot(message)
             if ports.metadata is not None and self._desk is not None:
                 self._desk.prepare()
             refusal = self._composer.take_snapshot(self.host, ports)
             if refusal:
-                raise SnapshotError(refusal)
+                raise RefusedError(f"says it is host {self.host}, but {refusal}")
             self._send({"type": "ack", "seq": message.get("seq"), **self._asking()})
         elif kind == "ping":
             self._send({"type": "pong", **self._asking()})
@@ -108,16 +165,32 @@ class _Conversation:
             self._composer.channel.answered(self.host, message)
         elif kind == "metadata":
             self._metadata(message)
+        elif kind == "renew" and self._enrolment is not None and self._owner.serial is not None:
+            eventlet.spawn(self._renew, self._enrolment, self.host, self._owner.serial, message)
         elif kind != "pong":
             raise SnapshotError(f"unknown message {kind!r}")
 
-    def _hello(self, message: Mapping[str, Any]) -> None:
+    def _newcomer(self, message: Mapping[str, Any]) -> None:
+        """All that one without a certificate may ask; one question, and the connection ends."""
+        kind = message.get("type")
+        if self._enrolment is None or kind not in ("authority", "join"):
+            raise RefusedError("shows no certificate; 'sluice agent join' gets it one")
+        self._send(self._enrolment.greet() if kind == "authority" else self._enrolment.join(message, self._where))
+        self._cut()
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):
+            self._peer.shutdown(socket.SHUT_RDWR)
+
+    def _hello(self, message: Mapping[str, Any], owner: Peer) -> None:
         host = message.get("host")
         if message.get("type") != "hello" or not isinstance(host, str) or not host:
             raise SnapshotError("the first message must be a hello with the host's name")
         if message.get("version") != _VERSION:
             raise SnapshotError(f"speaks version {message.get('version')!r}, this controller {_VERSION}; upgrade it")
+        self._composer.admission.check_host(owner, host)
         self.host = host
+        self._entered = self._composer.admission.enter(owner, self._cut, host)
         self._composer.agent_connected(host, self._number)
         self._composer.channel.opened(host, self._number, self._send)
         LOG.info("agent of host %s connected", host)
@@ -138,6 +211,13 @@ class _Conversation:
             LOG.debug("agent %s: an answer did not reach it: %s", host, error)
         finally:
             self._answering -= 1
+
+    def _renew(self, enrolment: Enrolment, host: str, serial: str, message: Mapping[str, Any]) -> None:
+        """Have a new certificate made while the conversation goes on."""
+        try:
+            self._send(enrolment.renew(host, serial, message))
+        except (OSError, FrameError) as error:
+            LOG.debug("agent %s: its new certificate did not reach it: %s", host, error)
 
     def _asking(self) -> dict[str, list[str]]:
         """What the agent shall find out, as part of an answer; nothing when there is nothing."""

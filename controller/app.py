@@ -18,18 +18,22 @@ from ryu.controller import ofp_event
 from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.ofproto import ofproto_v1_3
 
-from controller import wire
+from certificates.files import AuthorityFolder
+from controller import openflow_server, wire
+from controller.admission import RefusedError
 from controller.agent_server import AgentServer
 from controller.auditor import Auditor
 from controller.composer import Composer
 from controller.dhcp import dhcp_handler, mtus
+from controller.enrolment import Enrolment
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
 from controller.metadata import MetadataDesk
 from controller.openflow import OpenFlowSession
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
-from econe_api.config import load
+from controller.tls import TlsDoor
+from econe_api.config import Config, load
 from flowrules import tables
 from flowrules.intent import Revocation
 
@@ -60,11 +64,21 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._facts = Facts(config_file)
         desk = MetadataDesk(lambda: self._composer.index, self._facts)
-        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk)
+        security = self._secure(config, config_file) if config.controller.tls else None
+        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, security)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
         wire.install()
+
+    def _secure(self, config: Config, config_file: str | None) -> tuple[TlsDoor, Enrolment]:
+        """Have OpenFlow served with TLS; returns what the agents' server needs for it."""
+        folder = AuthorityFolder(config.state)
+        openflow_server.install(self._composer.admission, TlsDoor(folder, demand=True))
+        authority = folder.authority().certificate
+        port = self.CONF.ofp_tcp_listen_port
+        enrolment = Enrolment(config_file, self._composer.admission, authority, port, self._feed.poke)
+        return TlsDoor(folder, demand=False), enrolment
 
     def start(self) -> None:
         """Begin to serve."""
@@ -92,12 +106,18 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         if event.state == MAIN_DISPATCHER:
             session = self._sessions[datapath] = OpenFlowSession(datapath)
             LOG.info("switch %016x connected from %s", session.dpid, datapath.address[0])
-            self._composer.switch_connected(session.dpid, session)
+            try:
+                owner = openflow_server.peer_of(datapath).host
+                self._composer.switch_connected(session.dpid, session, owner)
+            except RefusedError as error:
+                LOG.warning("switch at %s is refused: it %s", datapath.address[0], error)
+                self._composer.admission.refused(f"a switch at {datapath.address[0]}", str(error))
+                datapath.close()
             return
         lost = self._sessions.pop(datapath, None)
         if lost is not None:
             LOG.info("switch %016x disconnected", lost.dpid)
-            self._composer.switch_lost(lost.dpid, lost)
+            self._composer.switch_lost(lost)
 
     def _store_problem(self, text: str) -> None:
         self._composer.store_problem = text

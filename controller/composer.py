@@ -20,6 +20,7 @@ import eventlet
 from eventlet.event import Event
 from eventlet.timeout import Timeout
 
+from controller.admission import Admission
 from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
@@ -32,8 +33,9 @@ from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
 from controller.session import Session
 from controller.sweeper import Sweeper
+from controller.switches import Switches
 from controller.world import Dirty, World
-from econe_api.store.records import Batch
+from econe_api.store.records import Batch, Kind
 from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
@@ -64,7 +66,9 @@ class Composer:
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
-        self._sessions: dict[int, Session] = {}  # by dpid
+        self._heard: dict[str, float] = {}  # host -> when its agent last said something, on the monotonic clock
+        self._switches = Switches()
+        self.admission = Admission(time.monotonic)
         self.channel = AgentChannel()
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
@@ -73,19 +77,22 @@ class Composer:
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
-        if self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected):
+        if self._started or (self.loaded and self.world.index.hosts.keys() >= self._awaited()):
             self._start()
 
     def _start(self) -> None:
         """Let the bridges go, if the store has been read; every later bridge goes at once."""
         if not self._started:
-            silent = sorted(self._expected - self.world.index.hosts.keys())
+            silent = sorted(self._awaited() - self.world.index.hosts.keys())
             if silent:
                 LOG.warning("no agent has reported from %s; going on without", ", ".join(silent))
         self._started = True
         if self.loaded:
             for bridge in self.bridges.values():
                 bridge.start()
+
+    def _awaited(self) -> set[str]:
+        return {host for host in self._expected if not self.admission.removed(host)}
 
     # Store.
 
@@ -95,14 +102,31 @@ class Composer:
         self.loaded = True
         self.store_problem = None
         self._mark(dirty)
+        if any(change.kind is Kind.HOST for change in batch.changes) or batch.full:
+            self.admission.update(self.world.index.enrolled)
+            for host in [host for host in self.bridges if self.admission.removed(host)]:
+                self._forget(host)
         self._start_when_heard()
         self.settled()
+
+    def _forget(self, host: str) -> None:
+        """A host was taken out: what its agent said is no longer true."""
+        LOG.info("host %s was removed", host)
+        self.channel.closed(host)
+        self._agents.pop(host, None)
+        self._mark(self.world.bind(host, None))
+        self.bridges.pop(host).stop()
 
     # Agents.
 
     def agent_connected(self, host: str, connection: int) -> None:
         """An agent said hello; a newer connection of one host replaces the older."""
         self._agents[host] = connection
+        self.agent_heard(host)
+
+    def agent_heard(self, host: str) -> None:
+        """An agent said something."""
+        self._heard[host] = time.monotonic()
 
     def agent_lost(self, host: str, connection: int) -> None:
         """An agent's connection ended.  What it said stays true: silence is not an empty host."""
@@ -111,6 +135,8 @@ class Composer:
 
     def take_snapshot(self, host: str, ports: HostPorts) -> str | None:
         """An agent's snapshot; returns a refusal in words when another host already has this datapath."""
+        if self.admission.removed(host):
+            return f"host {host} was removed"
         for other, known in self.world.index.hosts.items():
             if other != host and known.dpid == ports.dpid:
                 return f"datapath {ports.dpid:016x} belongs to host {other} already; give one of them another"
@@ -121,10 +147,11 @@ class Composer:
         if before is not None:
             # An agent that has just started has not asked yet; what was known is good until it knows better.
             ports = replace(ports, gateways={**before.gateways, **ports.gateways})
+        self.agent_heard(host)
         self._mark(self.world.bind(host, ports))
         if before is not None and before.dpid != ports.dpid and bridge.session is not None:
             bridge.detach(bridge.session)
-        session = self._sessions.get(ports.dpid)
+        session = self._switches.of(host, ports.dpid)
         if session is not None and bridge.session is not session:
             bridge.attach(session)
         self._start_when_heard()
@@ -132,17 +159,20 @@ class Composer:
 
     # Switches.
 
-    def switch_connected(self, dpid: int, session: Session) -> None:
-        """A switch is past its handshake; its agent may or may not have been heard yet."""
-        self._sessions[dpid] = session
+    def switch_connected(self, dpid: int, session: Session, owner: str | None = None) -> None:
+        """A switch is past its handshake; its agent may or may not have been heard yet.
+
+        ``owner`` is the host whose certificate it has shown, None without TLS.  Raises
+        :class:`controller.admission.RefusedError` when the datapath is not that host's.
+        """
+        self._switches.enter(dpid, owner, session, self.world.index.hosts)
         for host, ports in self.world.index.hosts.items():
             if ports.dpid == dpid:
                 self.bridges[host].attach(session)
 
-    def switch_lost(self, dpid: int, session: Session) -> None:
+    def switch_lost(self, session: Session) -> None:
         """The connection of a switch ended."""
-        if self._sessions.get(dpid) is session:
-            del self._sessions[dpid]
+        self._switches.leave(session)
         session.close()
         for bridge in self.bridges.values():
             if bridge.session is session:
@@ -233,10 +263,7 @@ class Composer:
         """The reply to ``status`` (docs/architecture.md, "Messages")."""
         hosts = [self._host_status(host) for host in sorted(self.bridges)]
         problems = [] if self.loaded else ["the store has not been read yet"]
-        known = {ports.dpid for ports in self.world.index.hosts.values()}
-        problems += [
-            f"switch {dpid:016x} is connected but no agent claims it" for dpid in self._sessions.keys() - known
-        ]
+        problems += [*self._switches.strangers(self.world.index.hosts), *self.admission.problems()]
         if self.store_problem:
             problems.append(self.store_problem)
         return {
@@ -275,6 +302,9 @@ class Composer:
             "dpid": f"{ports.dpid:016x}",
             "connected": bridge.session is not None,
             "agent": host in self._agents,
+            "ovs_version": ports.versions[0],
+            "agent_version": ports.versions[1],
+            "seen": round(time.monotonic() - self._heard[host], 1),
             "in_sync": bridge.session is not None and bridge.synced and bridge.has_installed(self.world.revision),
             "desired": self.world.revision,
             "installed": bridge.installed_revision,

@@ -5,6 +5,7 @@ trace, and opened so that no two controllers ever share one.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from pathlib import Path
 
@@ -23,6 +24,28 @@ def check(config: Config) -> None:
     check_port(host.strip("[]"), int(port), "agents' address", "set controller.agent_listen")
     check_folder(config.controller.socket)
     check_socket(config.controller.socket)
+
+
+def check_exposure(openflow: str, config: Config) -> None:
+    """See that nothing that others can reach is without TLS, unless the configuration says so; raises
+    :class:`DoorError`.  ``openflow`` is the host part of that listener's address.
+    """
+    if config.controller.tls or config.controller.allow_plaintext:
+        return
+    agents = config.controller.agent_listen.rpartition(":")[0].strip("[]")
+    for what, host in (("OpenFlow", openflow), ("agents", agents)):
+        if not _is_loopback(host):
+            raise DoorError(
+                f"the address for {what}, {host}, can be reached by others and has no TLS: set controller.tls = true, "
+                "or controller.allow_plaintext = true on a network that is yours alone"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def check_port(host: str, port: int, what: str, mend: str) -> None:

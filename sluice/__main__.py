@@ -11,6 +11,7 @@ import click
 from channel.client import ChannelError
 from econe_api.config import ConfigError
 from econe_api.store.errors import StoreError
+from sluice.agent_commands import AgentError
 from sluice.commands import cli
 
 FAILED = 1
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sluice"
         return _fail(f"{error.format_message().rstrip('.')}; see '{path} --help'")
-    except (ChannelError, ConfigError, StoreError) as error:
+    except (AgentError, ChannelError, ConfigError, StoreError) as error:
         return _fail(str(error))
     except BrokenPipeError:
         # The reader of our output has gone: nothing to tell it, and Python must not try at exit.

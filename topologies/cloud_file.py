@@ -23,13 +23,16 @@ def write(
     hypervisors: Mapping[str, Mapping[str, object]],
     revoked_connections: str = "cut",
     fabric: str = "vlan",
+    *,
+    tls: bool = False,
 ) -> None:
     """Write the configuration of a cloud with its API at ``port`` of 127.0.0.1 and its controller at ``controller``.
 
-    ``hypervisors`` are the compute backend's options by name.  Raises LabError when the directory cannot be written.
+    With ``tls`` switches and agents need certificates.  ``hypervisors`` are the compute backend's options by name.
+    Raises LabError when the directory cannot be written.
     """
     hosts = [_hypervisor(host, table) for host, table in hypervisors.items()]
-    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric), *hosts])
+    text = "\n".join([_services(path.parent.absolute(), port, controller, revoked_connections, fabric, tls), *hosts])
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -48,14 +51,15 @@ def options(lab: Lab) -> dict[str, dict[str, object]]:
     }
 
 
-def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
-    """Return what the agent of ``host`` is told."""
+def agent_arguments(lab: Lab, host: str, certificate: Path | None = None) -> tuple[str, ...]:
+    """Return what the agent of ``host`` is told; with the folder of its ``certificate`` it speaks TLS."""
     switch = lab.hypervisor(host)
     number = int(host.removeprefix("h"))
     return (
         *("--host", host),
         *("--ovsdb", switch.ovsdb),
-        *("--controller", f"tcp:{layout.CONTROLLER_IP}:{OPENFLOW_PORT}"),
+        *("--controller", f"{'tcp' if certificate is None else 'ssl'}:{layout.CONTROLLER_IP}:{OPENFLOW_PORT}"),
+        *(() if certificate is None else ("--tls", str(certificate))),
         *("--report", f"{layout.CONTROLLER_IP}:{AGENT_PORT}"),
         *("--uplink", layout.UPLINK),
         *_fabric(lab, host),
@@ -70,7 +74,7 @@ def _fabric(lab: Lab, host: str) -> tuple[str, ...]:
     return ("--fabric", layout.TUNNEL_PORT, "--fabric-mode", "vxlan", "--fabric-ip", layout.fabric_ip(host))
 
 
-def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str) -> str:
+def _services(state: Path, port: int, controller: str, revoked_connections: str, fabric: str, tls: bool) -> str:
     return f"""\
 # Written each time the cloud starts.
 state = {_text(state)}
@@ -83,6 +87,7 @@ bind = "127.0.0.1:{port}"
 [controller]
 agent_listen = "{controller}:{AGENT_PORT}"
 revoked_connections = {_text(revoked_connections)}
+{"tls = true" if tls else "allow_plaintext = true"}
 
 [compute]
 backend = "namespace"

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from econe_api.store import (
     address_tables,
     history_tables,
+    host_tables,
     key_tables,
     metadata_tables,
     network_tables,
@@ -27,7 +28,15 @@ from econe_api.store.availability import unavailable
 from econe_api.store.errors import StoreError, StoreUnavailableError
 from econe_api.store.schema import counters, metadata
 
-TABLES = (address_tables, history_tables, key_tables, metadata_tables, network_tables, prefix_list_tables)
+TABLES = (
+    address_tables,
+    history_tables,
+    host_tables,
+    key_tables,
+    metadata_tables,
+    network_tables,
+    prefix_list_tables,
+)
 """Modules whose tables belong to the schema besides :mod:`econe_api.store.schema`."""
 WRITE = "sluice_write"
 """Execution option of a connection whose transactions write."""

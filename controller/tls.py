@@ -1,0 +1,120 @@
+"""TLS at the controller's doors: the handshake, bounded and in a green thread of its own, and who is behind it.
+
+Ryu reads a socket in a loop that takes every TLS error for "nothing yet", so one bad record would hold its only thread
+for ever; what Ryu gets is therefore a :class:`GreenTls`, whose errors are those of a lost connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from _socket import socket as raw_socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from eventlet.green import ssl as green_ssl
+from eventlet.timeout import Timeout
+
+from certificates import contexts
+from certificates.files import AuthorityFolder, FilesError
+from controller.admission import RefusedError
+
+#: Seconds that a peer has for its handshake.
+HANDSHAKE = 10.0
+_LOOK_AGAIN = timedelta(hours=12)
+
+
+class TlsDoor:
+    """The controller's side of TLS.
+
+    Without ``demand`` a peer may come without a certificate.  The own certificate is made anew a month before its end.
+    Raises :class:`certificates.files.FilesError` when there is none to be had.
+    """
+
+    def __init__(self, folder: AuthorityFolder, *, demand: bool) -> None:
+        self._folder = folder
+        self._context = contexts.server(folder.controller(), green_ssl.GreenSSLContext, demand=demand)
+        self._looked = datetime.now(UTC)
+
+    def shake(self, peer: Any) -> GreenTls:
+        """Do the handshake on an accepted connection; raises :class:`RefusedError`."""
+        self._refresh()
+        try:
+            tls = self._context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:
+            raise RefusedError(f"has gone ({error.strerror or error})") from error
+        try:
+            with Timeout(HANDSHAKE, RefusedError(f"did not finish the TLS handshake within {HANDSHAKE:g} s")):
+                tls.do_handshake()
+        except BaseException as error:
+            tls.close()
+            if isinstance(error, ssl.SSLError):
+                raise RefusedError(_words(error)) from error
+            if isinstance(error, OSError):
+                raise RefusedError(f"broke off the TLS handshake ({error.strerror or error})") from error
+            raise
+        return GreenTls(tls)
+
+    def _refresh(self) -> None:
+        now = datetime.now(UTC)
+        if now - self._looked > _LOOK_AGAIN:
+            self._looked = now
+            with contextlib.suppress(FilesError):  # the present one is good for a while
+                contexts.load(self._context, self._folder.controller())
+
+
+class GreenTls:
+    """A connection after its handshake, as Ryu and the agents' server use sockets; a fault is an ``OSError``."""
+
+    def __init__(self, tls: Any) -> None:
+        self._tls = tls
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate, DER; None when it showed none."""
+        found: bytes | None = self._tls.getpeercert(binary_form=True)
+        return found
+
+    def recv(self, size: int) -> bytes:
+        """Read; b"" at the end."""
+        try:
+            data: bytes = self._tls.recv(size)
+        except ssl.SSLError as error:
+            raise ConnectionResetError(_words(error)) from error
+        return data
+
+    def sendall(self, data: Any) -> None:
+        """Send all of it."""
+        try:
+            self._tls.sendall(data)
+        except ssl.SSLError as error:
+            raise ConnectionResetError(_words(error)) from error
+
+    def setsockopt(self, *option: Any) -> None:
+        """As of a socket."""
+        self._tls.setsockopt(*option)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """As of a socket."""
+        self._tls.settimeout(seconds)
+
+    def shutdown(self, how: int) -> None:
+        """End a direction of the connection beneath; Python's own would go on in plain text."""
+        raw_socket.shutdown(self._tls, how)
+
+    def close(self) -> None:
+        """Close it."""
+        self._tls.close()
+
+
+def _words(error: ssl.SSLError) -> str:
+    """What OpenSSL says, for people."""
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    known = {
+        "http request": "speaks HTTP where TLS is spoken",
+        "wrong version number": "speaks no TLS",
+        "unknown protocol": "speaks no TLS",
+        "certificate verify failed": f"shows a certificate that is not good ({getattr(error, 'verify_message', '')})",
+        "peer did not return a certificate": "shows no certificate",
+    }
+    return known.get(reason, f"fails the TLS handshake ({reason})")
