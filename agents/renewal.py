@@ -40,7 +40,6 @@ class Renewal:
         self._clock = clock
         self._next = 0.0
         self._key: bytes | None = None  # of the request under way
-        self._heard = False
         self.credentials = self._present()
 
     @property
@@ -64,9 +63,8 @@ class Renewal:
     def run(self, link: Link, now: float) -> None:
         """Do what can be done without waiting, at ``now`` on the monotonic clock."""
         link.on_renewed = self._take
-        if now < self._next and not self._heard:
+        if now < self._next:
             return
-        self._heard = False
         self._next = now + _LOOK_S
         if self._clock() < due(self._holder, self._clock()):
             return

@@ -45,14 +45,16 @@ def look(options: Options) -> Survey:
     version = _rows(_run(*database, "--columns=ovs_version", "list", "Open_vSwitch"))
     seen = _bridge(database, bridge.name) if version else None
     control = _target(options.control)
-    answers = bool(_run("ovs-appctl", *control, "version"))
+    running = re.search(r"\d+\.\d+\S*", _run("ovs-appctl", *control, "version"))
+    answers = running is not None
     features = _run("ovs-appctl", *control, "dpif/show-dp-features", bridge.name) if seen and answers else ""
     devices = _devices()
     own, certificate = _certificate(options)
     unreachable, skew = _controller(options, own)
     carrying = [name for name, device in devices.items() if bridge.fabric_ip in device[1]]
     return Survey(
-        ovs_version=(str(version[0]["ovs_version"] or "unknown") if version else None),
+        # What runs counts; the column says what was installed when it was last started by the system's script.
+        ovs_version=(running[0] if running else str(version[0]["ovs_version"] or "unknown")) if version else None,
         switch=answers,
         bridge=seen,
         features={one["name"].strip(): one["value"] for one in _FEATURE.finditer(features)} if features else None,

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import pytest
 from click.testing import CliRunner
 
 from agents.joining import JoinError, greet, join
+from agents.renewal import Renewal
+from agents.report import Link
+from agents.session import Backoff, Timing
 from certificates import authority as ca
 from certificates import contexts
 from certificates.authority import CONTROLLER_NAME
@@ -257,19 +261,31 @@ def test_a_token_of_another_cloud_is_told_to_nobody(secure, tmp_path):
         join(other, AGENTS, HostFolder(tmp_path))
 
 
-def test_a_certificate_is_renewed_with_the_one_before(secure, own):
-    """As the agent does it, by hand: h1's own answer goes to this connection."""
-    key = ca.new_key()
-    with connect(secure, AGENTS, contexts.client(own)) as peer:
+def test_an_agent_renews_its_certificate_with_the_one_before(secure, tmp_path):
+    folder = HostFolder(tmp_path)
+    word = json.loads(sluice(secure, "host", "add", "renewing", "--json").output)["token"]
+    with inside(secure, "h1"):
+        first = join(read(word), AGENTS, folder).credentials.holder()
+    renewal = Renewal(folder, "renewing", lambda: datetime.now(UTC) + timedelta(days=80))
+    assert renewal.problem is not None, "ten days are left"
+    timing = Timing()
+    link = Link("renewing", AGENTS, timing, Backoff(timing, lambda: 0.5), None, renewal.context)
+    before, deadline = renewal.files, time.monotonic() + PATIENCE
+    try:
+        while renewal.files == before and time.monotonic() < deadline:
+            with inside(secure, "h1"):
+                link.run()
+            if link.ask({"type": "ping"}):  # it is connected
+                renewal.run(link, time.monotonic())
+            time.sleep(0.02)
+    finally:
+        link.close()
+    second = folder.current().holder()
+    assert (second.name, second.serial != first.serial) == ("renewing", True)
+    with connect(secure, AGENTS, contexts.client(folder.current())) as peer:
         peer.settimeout(PATIENCE)
-        peer.sendall(pack({"type": "hello", "version": 1, "host": "h1"}))
-        peer.sendall(pack({"type": "renew", "request": ca.request(key, "h1")}))
-        reader, answers = FrameReader(), []
-        while not answers:
-            answers = reader.feed(peer.recv(65536))
-    assert answers[0]["type"] == "renewed"
-    assert ca.holder(answers[0]["certificate"]).name == "h1"
-    assert ca.fits(answers[0]["certificate"], key)
+        peer.sendall(pack({"type": "hello", "version": 1, "host": "renewing"}) + pack({"type": "ping"}))
+        assert FrameReader().feed(peer.recv(65536))[0]["type"] == "pong"
 
 
 def test_a_removed_host_is_cut_and_kept_out_until_it_joins_anew(secure, wait_until):
