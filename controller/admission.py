@@ -121,13 +121,14 @@ class Admission:
         """A connection has ended."""
         self._live.pop(number, None)
 
-    def refused(self, who: str, why: str) -> None:
-        """Note a refusal for status."""
+    def refused(self, who: str, why: str) -> bool:
+        """Note a refusal for status; returns whether it is worth a line in the log, which one that goes on is not."""
         text = f"{who} {why}"
         known = self._refusals.pop(text, None)
         self._refusals[text] = _Refusal(known.count + 1 if known else 1, self._clock())
         while len(self._refusals) > _MOST_REFUSALS:
             self._refusals.popitem(last=False)
+        return known is None or self._refusals[text].last - known.last > REMEMBERED
 
     def problems(self) -> list[str]:
         """The refusals of the last minutes, in words."""

@@ -74,8 +74,8 @@ class AgentServer:
             conversation.run()
         except RefusedError as error:
             host = conversation.host if conversation is not None else None
-            LOG.warning("agent %s at %s is refused: it %s", host or "(no name yet)", address[0], error)
-            self._composer.admission.refused(f"an agent at {address[0]}", str(error))
+            if self._composer.admission.refused(f"an agent at {address[0]}", str(error)):
+                LOG.warning("agent %s at %s is refused: it %s", host or "(no name yet)", address[0], error)
         except (FrameError, SnapshotError, Timeout, OSError) as error:
             host = conversation.host if conversation is not None else None
             LOG.warning("agent %s at %s: %s", host or "(no name yet)", address, error)

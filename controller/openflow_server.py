@@ -53,8 +53,11 @@ def install(admission: Admission, door: TlsDoor) -> None:
             try:
                 admitted = _admit(admission, door, connection)
             except RefusedError as error:
-                LOG.warning("OpenFlow connection from %s is refused: it %s", address[0], error)
-                admission.refused(f"an OpenFlow connection from {address[0]}", str(error))
+                if admission.refused(f"an OpenFlow connection from {address[0]}", str(error)):
+                    LOG.warning("OpenFlow connection from %s is refused: it %s", address[0], error)
+                return
+            except ConnectionError as error:
+                LOG.debug("OpenFlow connection from %s: it %s", address[0], error)
                 return
             number = admission.enter(admitted.peer, lambda: _cut(admitted))
             try:

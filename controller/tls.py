@@ -37,21 +37,27 @@ class TlsDoor:
         self._looked = datetime.now(UTC)
 
     def shake(self, peer: Any) -> GreenTls:
-        """Do the handshake on an accepted connection; raises :class:`RefusedError`."""
+        """Do the handshake on an accepted connection.
+
+        Raises :class:`RefusedError`, and ``ConnectionError`` when the peer has gone: who only looks whether somebody
+        listens is no intruder.
+        """
         self._refresh()
         try:
             tls = self._context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
         except OSError as error:
-            raise RefusedError(f"has gone ({error.strerror or error})") from error
+            raise ConnectionAbortedError(f"has gone ({error.strerror or error})") from error
         try:
             with Timeout(HANDSHAKE, RefusedError(f"did not finish the TLS handshake within {HANDSHAKE:g} s")):
                 tls.do_handshake()
         except BaseException as error:
             tls.close()
+            if isinstance(error, ssl.SSLEOFError):
+                raise ConnectionAbortedError("broke off the TLS handshake") from error
             if isinstance(error, ssl.SSLError):
                 raise RefusedError(_words(error)) from error
             if isinstance(error, OSError):
-                raise RefusedError(f"broke off the TLS handshake ({error.strerror or error})") from error
+                raise ConnectionAbortedError(f"broke off the TLS handshake ({error.strerror or error})") from error
             raise
         return GreenTls(tls)
 

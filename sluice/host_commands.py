@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from sluice.invitation import invite, tell
 from sluice.screen import json_option, opened_store, show_json, show_table
 
 _TIMEOUT = 5.0
+_ANYWHERE = ("0.0.0.0", "[::]")  # noqa: S104
 
 
 @click.group()
@@ -55,7 +57,7 @@ def token(config: Config, name: str, valid: int, as_json: bool) -> None:
 def _invite(config: Config, name: str, valid: int, *, as_json: bool, again: bool) -> None:
     with opened_store(config) as store:
         made = invite(config, store, name, timedelta(minutes=valid), again=again)
-    where = config.controller.agent_listen
+    where = _reached(config.controller.agent_listen)
     if as_json:
         show_json({"host": name, "minutes": valid, "controller": where, **asdict(made)})
         return
@@ -68,6 +70,12 @@ def _invite(config: Config, name: str, valid: int, *, as_json: bool, again: bool
         click.echo(
             f"note: no [[hypervisor]] of the configuration is called {name}; instances are placed on those alone"
         )
+
+
+def _reached(listening: str) -> str:
+    """Where hosts reach what listens there; on all addresses, by this machine's name."""
+    address, _, port = listening.rpartition(":")
+    return f"{platform.node()}:{port}" if address in _ANYWHERE else listening
 
 
 @host.command("list")

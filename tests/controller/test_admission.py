@@ -76,8 +76,8 @@ def test_a_certificate_is_read():
 def test_refusals_are_counted_and_forgotten():
     now = 100.0
     admission = Admission(lambda: now)
-    for _ in range(3):
-        admission.refused("an agent at 10.0.0.9", "shows no certificate")
+    worth_a_line = [admission.refused("an agent at 10.0.0.9", "shows no certificate") for _ in range(3)]
+    assert worth_a_line == [True, False, False]
     now += 5
     assert admission.problems() == ["refused: an agent at 10.0.0.9 shows no certificate (5 s ago, 3 times)"]
     for number in range(1000):
@@ -97,9 +97,7 @@ def test_a_host_gets_no_switch_but_its_own(arrivals, datapaths):
     for number, (dpid, owner) in enumerate(arrivals):
         session = (number, dpid, owner)
         others = {name for name, known in datapaths.items() if known == dpid}
-        wrong = owner is not None and (
-            (bool(others) and owner not in others) or datapaths.get(owner, dpid) != dpid
-        )
+        wrong = owner is not None and ((bool(others) and owner not in others) or datapaths.get(owner, dpid) != dpid)
         try:
             switches.enter(dpid, owner, session, hosts)
         except RefusedError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-UNITS = Path(__file__).resolve().parents[2] / "packaging" / "systemd"
+UNITS = Path(__file__).resolve().parents[2] / "contrib" / "systemd"
 ALL = ["agent", "api", "compute", "controller"]
 #: What systemd thinks of their exposure, 0 to 10 (systemd-analyze(1), "security"): it must not grow.
 MOST_EXPOSED = {"agent": 5.0, "api": 1.5, "compute": 1.5, "controller": 1.5}
