@@ -25,14 +25,6 @@ LOG = logging.getLogger(__name__)
 _BACKLOG = 1024
 
 
-class _AdmittedSocket(GreenTls):
-    """A switch's connection, and who is at its end."""
-
-    def __init__(self, tls: GreenTls, peer: Peer) -> None:
-        super().__init__(tls._tls)
-        self.peer = peer
-
-
 def install(admission: Admission, door: TlsDoor) -> None:
     """Have Ryu listen by this module, with TLS; to be called before Ryu listens."""
 
@@ -71,16 +63,17 @@ def install(admission: Admission, door: TlsDoor) -> None:
 def peer_of(datapath: Any) -> Peer:
     """Return who is at the end of a Ryu datapath's connection."""
     connection = datapath.socket
-    return connection.peer if isinstance(connection, _AdmittedSocket) else Peer()
+    return connection.peer if isinstance(connection, GreenTls) else Peer()
 
 
-def _admit(admission: Admission, door: TlsDoor, connection: Any) -> _AdmittedSocket:
+def _admit(admission: Admission, door: TlsDoor, connection: Any) -> GreenTls:
     tls = door.shake(connection)
     try:
-        return _AdmittedSocket(tls, admission.identify(tls.certificate))
+        tls.peer = admission.identify(tls.certificate)
     except RefusedError:
         tls.close()
         raise
+    return tls
 
 
 def _cut(connection: GreenTls) -> None:

@@ -17,7 +17,7 @@ from eventlet.timeout import Timeout
 
 from certificates import contexts
 from certificates.files import AuthorityFolder, FilesError
-from controller.admission import RefusedError
+from controller.admission import Peer, RefusedError
 
 #: Seconds that a peer has for its handshake.
 HANDSHAKE = 10.0
@@ -70,10 +70,14 @@ class TlsDoor:
 
 
 class GreenTls:
-    """A connection after its handshake, as Ryu and the agents' server use sockets; a fault is an ``OSError``."""
+    """A connection after its handshake, as Ryu and the agents' server use sockets; a fault is an ``OSError``.
+
+    ``peer`` is who was found to be at the other end.
+    """
 
     def __init__(self, tls: Any) -> None:
         self._tls = tls
+        self.peer = Peer()
 
     @property
     def certificate(self) -> bytes | None:
