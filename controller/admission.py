@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from certificates.authority import CertificateError, holder
-from econe_api.store.hosts import REMOVED
-from econe_api.store.records import HostRecord
+from econe_api.store.records import REMOVED, HostRecord
 
 #: Seconds that a refusal stays in status, and how many different ones do.
 REMEMBERED = 300.0

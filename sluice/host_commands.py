@@ -12,6 +12,7 @@ import click
 from channel.client import ChannelError, request
 from econe_api.config import Config
 from econe_api.store import hosts
+from econe_api.store.records import REMOVED
 from sluice.invitation import invite, tell
 from sluice.screen import json_option, opened_store, show_json, show_table
 
@@ -101,7 +102,7 @@ def list_hosts(config: Config, as_json: bool) -> None:
 
 
 def _shown(one: hosts.Host, live: dict[str, Any]) -> dict[str, Any]:
-    state = "draining" if one.draining and one.state != hosts.REMOVED else one.state
+    state = "draining" if one.draining and one.state != REMOVED else one.state
     lag = None
     if live and live.get("installed") is not None:
         lag = live["desired"] - live["installed"] if not live.get("in_sync") else 0

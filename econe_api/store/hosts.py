@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from econe_api.store.administration import administration
 from econe_api.store.errors import StoreError
 from econe_api.store.host_tables import host_certificates, hosts, join_tokens
-from econe_api.store.records import Kind
+from econe_api.store.records import REMOVED, Kind
 from econe_api.store.schema import instances
 from econe_api.store.store import Store
 from econe_api.store.transaction import Transaction
 
-KNOWN, INVITED, JOINED, REMOVED = "known", "invited", "joined", "removed"
+KNOWN, INVITED, JOINED = "known", "invited", "joined"
 _KEPT = timedelta(days=7)
 """How long used and expired tokens stay, so that a second use is told from a word that never was one."""
 

@@ -132,6 +132,10 @@ class AddressRecord:
     private_ip: str
 
 
+REMOVED = "removed"
+"""The state of a host that was taken out."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostRecord:
     """A hypervisor that was invited, has joined or was removed (``state``).

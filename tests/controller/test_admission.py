@@ -10,8 +10,8 @@ from certificates import authority as ca
 from controller.admission import REMEMBERED, Admission, Peer, RefusedError
 from controller.bindings import HostPorts
 from controller.switches import Switches
-from econe_api.store.hosts import INVITED, JOINED, KNOWN, REMOVED
-from econe_api.store.records import HostRecord
+from econe_api.store.hosts import INVITED, JOINED, KNOWN
+from econe_api.store.records import REMOVED, HostRecord
 
 NAMES, SERIALS = ("h1", "h2", "h3"), ("a", "b", "c", "d")
 RECORDS = st.dictionaries(
