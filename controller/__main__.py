@@ -9,7 +9,9 @@ SIGTERM and SIGINT end it in order, with status 0.
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -17,6 +19,9 @@ from collections.abc import Sequence
 from typing import Any
 
 APP = "controller.app"
+#: File descriptors to ask for: every half-open connection that is put up with needs one, and the usual bound is 1,024.
+_DESCRIPTORS = 65536
+_BACKLOG = 4096
 _OPENFLOW_PORT = 6653  # IANA's OpenFlow port
 _CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]  # as ryu.cmd.manager has it
 
@@ -37,6 +42,7 @@ def ryu_manager() -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    _ask_for_descriptors()
     manager = _prepare(arguments)
     from oslo_config import cfg
     from ryu.base.app_manager import AppManager
@@ -57,6 +63,13 @@ def _run(arguments: Sequence[str]) -> int:
     return _complain("OpenFlow cannot be served; the cause is above") if is_ours else 0
 
 
+def _ask_for_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _prepare(arguments: Sequence[str]) -> Any:
     """Import ryu.cmd.manager with what it misses, and set the defaults that Ryu should have had."""
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
@@ -66,6 +79,8 @@ def _prepare(arguments: Sequence[str]) -> Any:
     eventlet.monkey_patch(thread="--enable-debugger" not in arguments)
     import eventlet.wsgi
 
+    # Ryu names none, and with Eventlet's 50 a burst of strangers makes a switch wait for its SYN to be sent again.
+    eventlet.listen = functools.partial(eventlet.listen, backlog=_BACKLOG)
     if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
         eventlet.wsgi.ALREADY_HANDLED = object()
     from oslo_config import cfg

@@ -11,7 +11,7 @@ import eventlet
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
-from channel.frames import FrameError, FrameReader, pack
+from channel.frames import MAX_FRAME, FrameError, FrameReader, pack
 from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
 from controller.doors import family
@@ -19,10 +19,13 @@ from controller.metadata import MetadataDesk
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds a peer has to say hello, and seconds of silence after which it is asked whether it is still there.
+#: Seconds a peer has for its whole hello, the bytes of a frame until then, and the seconds of silence after which it is
+#: asked whether it is still there.
 _HELLO_BOUND = 10.0
+_HELLO_BYTES = 1024 * 1024  # it may bring the first snapshot along
 _SILENCE = 15.0
 _MAX_AGENTS = 4096
+_CHUNK = 65536
 #: Questions of one host's instances that are being answered at a time.
 _MOST_ANSWERING = 64
 _VERSION = 1
@@ -63,17 +66,22 @@ class _Conversation:
         self._composer = composer
         self._peer = peer
         self._number = number
-        self._reader = FrameReader()
+        self._reader = FrameReader(_HELLO_BYTES)
         self._one_at_a_time = Semaphore(1)
 
     def run(self) -> None:
+        # One bound for all of it: a peer that sends a byte now and then would begin a bound for each read anew.
+        with Timeout(_HELLO_BOUND):
+            while self.host is None:
+                if not self._read():
+                    return
         asked = False
         while True:
             try:
-                with Timeout(_SILENCE if self.host else _HELLO_BOUND):
-                    data = self._peer.recv(65536)
+                with Timeout(_SILENCE):
+                    data = self._peer.recv(_CHUNK)
             except Timeout:
-                if asked or self.host is None:
+                if asked:
                     raise
                 asked = True
                 self._send({"type": "ping"})
@@ -81,8 +89,16 @@ class _Conversation:
             if not data:
                 return
             asked = False
-            for message in self._reader.feed(data):
-                self._take(message)
+            self._feed(data)
+
+    def _read(self) -> bool:
+        data = self._peer.recv(_CHUNK)
+        self._feed(data)
+        return bool(data)
+
+    def _feed(self, data: bytes) -> None:
+        for message in self._reader.feed(data):
+            self._take(message)
 
     def end(self) -> None:
         if self.host is not None:
@@ -118,6 +134,7 @@ class _Conversation:
         if message.get("version") != _VERSION:
             raise SnapshotError(f"speaks version {message.get('version')!r}, this controller {_VERSION}; upgrade it")
         self.host = host
+        self._reader.limit = MAX_FRAME
         self._composer.agent_connected(host, self._number)
         self._composer.channel.opened(host, self._number, self._send)
         LOG.info("agent of host %s connected", host)

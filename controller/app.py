@@ -15,7 +15,7 @@ from typing import Any
 import eventlet
 from ryu.base import app_manager
 from ryu.controller import ofp_event
-from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.ofproto import ofproto_v1_3
 
 from controller import wire
@@ -26,9 +26,9 @@ from controller.dhcp import dhcp_handler, mtus
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
 from controller.metadata import MetadataDesk
-from controller.openflow import OpenFlowSession
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
+from controller.switches import Switches
 from econe_api.config import load
 from flowrules import tables
 from flowrules.intent import Revocation
@@ -56,7 +56,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
             allowed_destinations=(*config.controller.allowed_destinations, *(f"{one}/32" for one in config.dhcp.dns)),
             denied_destinations=config.controller.denied_destinations,
         )
-        self._sessions: dict[Any, OpenFlowSession] = {}
+        self._switches = Switches(self._composer, self._composer.refusals)
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._facts = Facts(config_file)
         desk = MetadataDesk(lambda: self._composer.index, self._facts)
@@ -64,7 +64,7 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
-        wire.install()
+        wire.install(self._composer.refusals)
 
     def start(self) -> None:
         """Begin to serve."""
@@ -85,19 +85,17 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
         self._facts.stop()
         super().stop()
 
-    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    @set_ev_cls(  # type: ignore[untyped-decorator]
+        ofp_event.EventOFPStateChange, [HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, DEAD_DISPATCHER]
+    )
     def switch_changed(self, event: Any) -> None:
-        """A switch has finished its handshake, or is gone."""
-        datapath = event.datapath
-        if event.state == MAIN_DISPATCHER:
-            session = self._sessions[datapath] = OpenFlowSession(datapath)
-            LOG.info("switch %016x connected from %s", session.dpid, datapath.address[0])
-            self._composer.switch_connected(session.dpid, session)
-            return
-        lost = self._sessions.pop(datapath, None)
-        if lost is not None:
-            LOG.info("switch %016x disconnected", lost.dpid)
-            self._composer.switch_lost(lost.dpid, lost)
+        """A peer has connected, has finished its handshake, or is gone."""
+        if event.state == HANDSHAKE_DISPATCHER:
+            self._switches.arrived(event.datapath)
+        elif event.state == MAIN_DISPATCHER:
+            self._switches.ready(event.datapath)
+        else:
+            self._switches.gone(event.datapath)
 
     def _store_problem(self, text: str) -> None:
         self._composer.store_problem = text

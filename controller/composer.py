@@ -30,6 +30,7 @@ from controller.index import Index
 from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
+from controller.refusals import Refusals
 from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.world import Dirty, World
@@ -66,6 +67,7 @@ class Composer:
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._sessions: dict[int, Session] = {}  # by dpid
         self.channel = AgentChannel()
+        self.refusals = Refusals()  # peers that were put out
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
         self._sweeper = Sweeper(self)
@@ -239,6 +241,7 @@ class Composer:
         ]
         if self.store_problem:
             problems.append(self.store_problem)
+        problems += self.refusals.problems()
         return {
             "revision": self.world.revision,
             "hosts": hosts,
@@ -248,6 +251,7 @@ class Composer:
                 "meter_mods": sum(bridge.meters.mods for bridge in self.bridges.values()),
                 "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
                 "marked": self._sweeper.marked,
+                "refused_peers": self.refusals.count,
                 "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
                 "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
             },

@@ -21,8 +21,8 @@ from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from controller import wire
+from controller.guard import Frame
 from controller.openflow_errors import ApplyError, Refusal, read_refusal
-from controller.wire import Frame
 from flowrules import encode
 from flowrules.counters import FlowCount, decode_flow_counts
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
@@ -39,6 +39,8 @@ _BUFFER_BYTES = 256 * 1024
 _MAX_XID = 0xFFFFFFFF
 #: A million flows need a third of this.
 _MAX_ANSWER_BYTES = 512 * 1024 * 1024
+#: What Python needs for a frame besides its body.
+_FRAME_BYTES = 200
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
 _Item = TypeVar("_Item")
@@ -68,7 +70,7 @@ class _Exchange:
         return self.first <= xid <= self.last or (self.earlier is not None and xid in self.earlier)
 
     def take(self, frame: Frame) -> None:
-        self._size += len(frame.body)
+        self._size += _FRAME_BYTES + len(frame.body)
         if self._size > _MAX_ANSWER_BYTES:
             self.abandon("the answer does not end")
         elif frame.type == MessageType.ERROR:
@@ -97,6 +99,7 @@ class OpenFlowSession:
         self._one_bundle = Semaphore(1)
         self._next_bundle = 1
         self._closed = False
+        self._heard = 0
         self._packet_in: Callable[[OpenFlowSession, bytes], None] | None = None
         wire.attach(datapath, self._receive)
 
@@ -104,6 +107,16 @@ class OpenFlowSession:
     def dpid(self) -> int:
         """The datapath id that the switch told."""
         return int(self._datapath.id)
+
+    def is_there(self, patience: float) -> bool:
+        """Does the switch say anything within ``patience`` seconds, if only the answer to a barrier?"""
+        before = self._heard
+        try:
+            with Timeout(patience, OutcomeUnknownError("silence")):
+                self._exchange(0, lambda _xid: [])
+        except OutcomeUnknownError:
+            return not self._closed and self._heard != before
+        return True
 
     def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         """Send flow-mods, deletes first, and return when they are in force.
@@ -144,7 +157,7 @@ class OpenFlowSession:
         """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""
         exchange = self._exchange(1, lambda xid: [encode.port_description_request(xid)])
         found: dict[str, int] = {}
-        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, _decode_ports):
+        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, decode_ports):
             found.update(part)
         return found
 
@@ -271,6 +284,7 @@ class OpenFlowSession:
             raise OutcomeUnknownError("connection lost")
 
     def _receive(self, frame: Frame) -> None:
+        self._heard += 1
         if frame.type == MessageType.PACKET_IN:
             if self._packet_in is not None:
                 self._packet_in(self, frame.body)
@@ -293,7 +307,7 @@ def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], p
     return named
 
 
-def _decode_ports(body: bytes) -> list[tuple[str, int]]:
+def decode_ports(body: bytes) -> list[tuple[str, int]]:
     """Name and number of each ``struct ofp_port``; the guard has checked that they are whole."""
     return [(name.rstrip(b"\0").decode(errors="replace"), number) for number, name in _PORT.iter_unpack(body)]
 
