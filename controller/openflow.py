@@ -32,8 +32,8 @@ from flowrules.meters import MULTIPART_METER_CONFIG, Meter, decode_meter_config,
 
 LOG = logging.getLogger(__name__)
 
-#: Bigger bundles stop the forwarding of a userspace switch noticeably while they are committed.
-BUNDLE_LIMIT = 10_000
+#: Messages that a busy switch takes in a second at the very least; Open vSwitch takes a hundred times as many.
+_SLOWEST = 2_000
 #: Ryu queues 16 buffers; messages are joined so that a first synchronisation needs few.
 _BUFFER_BYTES = 256 * 1024
 _MAX_XID = 0xFFFFFFFF
@@ -88,7 +88,8 @@ class _Exchange:
 class OpenFlowSession:
     """The one way to talk OpenFlow over ``datapath`` (a Ryu ``Datapath`` past its handshake).
 
-    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them).  Call :meth:`close` when
+    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them); one of many messages gets
+    the time that a slow switch takes for them besides.  Call :meth:`close` when
     Ryu reports the datapath dead.
     """
 
@@ -121,15 +122,15 @@ class OpenFlowSession:
     def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         """Send flow-mods, deletes first, and return when they are in force.
 
-        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.
+        However many they are, they are one atomic change (docs/adr/0028-one-change-one-bundle.md).
 
-        Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
-        are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
+        Raises :class:`ApplyError` when the switch refuses one (nothing is applied), :class:`OutcomeUnknownError` on a
+        timeout or a lost connection.
         """
         messages = [*deletes, *adds]
         with self._one_bundle:
-            for start in range(0, len(messages), BUNDLE_LIMIT):
-                self._apply_bundle(messages[start : start + BUNDLE_LIMIT], start)
+            if messages:
+                self._apply_bundle(messages)
 
     def dump(self, cookie: int = 0, cookie_mask: int = 0) -> list[InstalledFlow]:
         """Read all flows back whose cookie equals ``cookie`` in the bits of ``cookie_mask``.
@@ -225,7 +226,7 @@ class OpenFlowSession:
         for exchange in self._exchanges:
             exchange.abandon("connection lost")
 
-    def _apply_bundle(self, messages: Sequence[bytes], position: int) -> None:
+    def _apply_bundle(self, messages: Sequence[bytes]) -> None:
         bundle_id = self._next_bundle
         self._next_bundle = self._next_bundle % _MAX_XID + 1
 
@@ -237,11 +238,11 @@ class OpenFlowSession:
         added = self._exchange(1 + len(messages), filled)
         if added.refusals:
             self._exchange(1, lambda xid: [encode.bundle_discard(bundle_id, xid)])
-            raise ApplyError(_named(added.refusals, added.first, messages, position))
+            raise ApplyError(_named(added.refusals, added.first, messages))
         committed = self._exchange(1, lambda xid: [encode.bundle_commit(bundle_id, xid)], earlier=added)
         if committed.refusals:
             # Refusals of single messages carry the xid under which the message was added.
-            raise ApplyError(_named(committed.refusals, added.first, messages, position))
+            raise ApplyError(_named(committed.refusals, added.first, messages))
         if not any(_is_commit_reply(frame, bundle_id) for frame in committed.replies):
             raise OutcomeUnknownError(f"bundle {bundle_id} was not acknowledged")
 
@@ -255,7 +256,8 @@ class OpenFlowSession:
         exchange = _Exchange(first, first + count, earlier)
         self._exchanges.append(exchange)
         try:
-            with Timeout(self._timeout, OutcomeUnknownError(f"no answer within {self._timeout:g} s")):
+            patience = self._timeout + count / _SLOWEST
+            with Timeout(patience, OutcomeUnknownError(f"no answer within {patience:g} s")):
                 self._send([*make(first), encode.barrier_request(first + count)])
                 exchange.ended.wait()
         finally:
@@ -297,13 +299,13 @@ class OpenFlowSession:
         LOG.log(level, "%s: unexpected %s, xid %#x", self._datapath.address, frame.type.name, frame.xid)
 
 
-def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], position: int) -> list[Refusal]:
+def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes]) -> list[Refusal]:
     """Tell which flow-mod was refused; message ``first`` of a bundle is its opening, then the flow-mods follow."""
     named = []
     for refusal in refusals:
         number = refusal.xid - first - 1
         known = 0 <= number < len(messages)
-        named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
+        named.append(refusal.of_message(number, messages[number]) if known else refusal)
     return named
 
 
