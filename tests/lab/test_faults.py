@@ -1,45 +1,14 @@
 """Moves, crashes and restarts under traffic, with every packet counted."""
 
-import re
-import subprocess
-
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
 from topologies.frames import Ear, send
 from topologies.layout import GATEWAY_IP, ROUTER, UPLINK
+from topologies.ping import INTERVAL, Ping
 from topologies.vantage import Vantage
 
 pytestmark = pytest.mark.lab
-
-INTERVAL = 0.005  # seconds between pings
-
-
-class Ping:
-    """``ping`` from a namespace, 200 a second, until stopped; then it tells what was lost."""
-
-    def __init__(self, vantage, address):
-        command = ("ip", "netns", "exec", vantage.namespace, "ping", "-n", "-D", "-i", str(INTERVAL), address)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.first = [self.process.stdout.readline() for _ in range(10)]
-
-    def stop(self):
-        self.process.send_signal(subprocess.signal.SIGINT)
-        text = "".join(self.first) + self.process.communicate(timeout=15)[0]
-        numbers = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", text)}
-        sent = int(re.search(r"(\d+) packets transmitted", text)[1])
-        # The last ones may still be under way when ping is told to stop.
-        lost = [number for number in range(1, sent - 5) if number not in numbers]
-        assert sent > 20
-        return sent, lost
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
 
 
 @pytest.fixture
