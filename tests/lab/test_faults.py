@@ -36,8 +36,8 @@ def test_an_elastic_ip_moves_between_hosts_with_bounded_loss_and_never_two_owner
     end = bytes(Ether(src=senders[0], dst="ff:ff:ff:ff:ff:ff", type=0x9000)) + mark
     with (
         Ping(world.cloud.outside, public) as ping,
-        Ear(gateway, "h1", mark, 4) as ear_one,
-        Ear(gateway, "h2", mark, 4) as ear_two,
+        Ear(gateway, "h1", mark, 60) as ear_one,
+        Ear(gateway, "h2", mark, 60) as ear_two,
     ):
         for start in range(0, 1500, 100):
             # The router floods each request to both hypervisors, as a switch would.
