@@ -10,6 +10,7 @@ SIGTERM and SIGINT end it in order, with status 0.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 APP = "controller.app"
+#: File descriptors to ask for: every half-open connection that is put up with needs one, and the usual bound is 1,024.
+_DESCRIPTORS = 65536
 _OPENFLOW_PORT = 6653  # IANA's OpenFlow port
 _CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]  # as ryu.cmd.manager has it
 
@@ -37,6 +40,7 @@ def ryu_manager() -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    _ask_for_descriptors()
     manager = _prepare(arguments)
     from oslo_config import cfg
     from ryu.base.app_manager import AppManager
@@ -56,6 +60,13 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(" ".join(str(error).split()))
     # An application of Ryu's may come to its end; the controller does so only when it cannot listen, and Ryu logs why.
     return _complain("OpenFlow cannot be served; the cause is above") if is_ours else 0
+
+
+def _ask_for_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare(arguments: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Who may speak for which host: the one place that both listeners ask, and where refusals are noted for status.
+"""Who may speak for which host: the one place that both listeners ask.
 
 A connection is judged by the certificate it showed.  The store says which serial numbers hold; until the store has been
 read nobody is let in, and whoever is in when a certificate is revoked, or the host is removed, is cut.
@@ -6,16 +6,12 @@ read nobody is let in, and whoever is in when a certificate is revoked, or the h
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from certificates.authority import CertificateError, holder
+from controller.refusals import Refusals
 from econe_api.store.records import REMOVED, HostRecord
-
-#: Seconds that a refusal stays in status, and how many different ones do.
-REMEMBERED = 300.0
-_MOST_REFUSALS = 32
 
 
 class RefusedError(Exception):
@@ -30,21 +26,14 @@ class Peer:
     serial: str | None = None
 
 
-@dataclass(slots=True)
-class _Refusal:
-    count: int
-    last: float
-
-
 class Admission:
-    """``clock`` is monotonic, in seconds."""
+    """``refusals`` is where they are noted."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, refusals: Refusals) -> None:
+        self.refusals = refusals
         self._hosts: Mapping[str, HostRecord] | None = None
         self._live: dict[int, tuple[Peer, str | None, Callable[[], None]]] = {}
         self._next = 0
-        self._refusals: OrderedDict[str, _Refusal] = OrderedDict()
 
     def update(self, hosts: Mapping[str, HostRecord]) -> None:
         """Take what the store says of hosts, and cut whoever may not be there any more."""
@@ -56,7 +45,7 @@ class Admission:
                     self.check_host(peer, host)
             except RefusedError as error:
                 self._live.pop(number, None)
-                self.refused("a live connection", str(error))
+                self.refusals.note("a live connection of", str(host or peer.host), f"it {error}")
                 cut()
 
     def identify(self, certificate: bytes | None) -> Peer:
@@ -119,24 +108,3 @@ class Admission:
     def leave(self, number: int) -> None:
         """A connection has ended."""
         self._live.pop(number, None)
-
-    def refused(self, who: str, why: str) -> bool:
-        """Note a refusal for status; returns whether it is worth a line in the log, which one that goes on is not."""
-        text = f"{who} {why}"
-        known = self._refusals.pop(text, None)
-        self._refusals[text] = _Refusal(known.count + 1 if known else 1, self._clock())
-        while len(self._refusals) > _MOST_REFUSALS:
-            self._refusals.popitem(last=False)
-        return known is None or self._refusals[text].last - known.last > REMEMBERED
-
-    def problems(self) -> list[str]:
-        """The refusals of the last minutes, in words."""
-        now = self._clock()
-        found = []
-        for text, refusal in list(self._refusals.items()):
-            if now - refusal.last > REMEMBERED:
-                del self._refusals[text]
-                continue
-            times = f", {refusal.count} times" if refusal.count > 1 else ""
-            found.append(f"refused: {text} ({now - refusal.last:.0f} s ago{times})")
-        return found

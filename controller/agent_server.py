@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -13,24 +14,27 @@ import eventlet
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
-from channel.frames import FrameError, FrameReader, pack
+from channel.frames import MAX_FRAME, FrameError, FrameReader, pack
+from controller import doors
 from controller.admission import Peer, RefusedError
 from controller.bindings import SnapshotError, read_snapshot
 from controller.composer import Composer
-from controller.doors import family
 from controller.enrolment import Enrolment
+from controller.handshakes import Handshakes
 from controller.metadata import MetadataDesk
-from controller.tls import TlsDoor
+from controller.tls import GreenTls, TlsDoor
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds a peer has to say hello, and seconds of silence after which it is asked whether it is still there.
-_HELLO_BOUND = 10.0
+#: Bytes of a frame until the hello, and the seconds of silence after which a peer is asked whether it is still there.
+_HELLO_BYTES = 1024 * 1024  # it may bring the first snapshot along
 _SILENCE = 15.0
-_MAX_AGENTS = 4096
+_MAX_AGENTS = 8192
+_CHUNK = 65536
 #: Questions of one host's instances that are being answered at a time.
 _MOST_ANSWERING = 64
 _VERSION = 1
+_STRANGER = "an agent at"
 
 
 class AgentServer:
@@ -53,10 +57,8 @@ class AgentServer:
         self._door = security[0] if security is not None else None
         self._enrolment = security[1] if security is not None else None
         self._numbers = count(1)
-        # Eventlet would let a second controller share the port, and half of the agents would go to each.
-        self._listener = eventlet.listen(
-            (host.strip("[]"), int(port)), family=family(host), backlog=_MAX_AGENTS, reuse_port=False
-        )
+        self._handshakes = Handshakes(_STRANGER, composer.refusals)
+        self._listener = doors.listen(host.strip("[]"), int(port))
 
     def serve_forever(self) -> None:
         """Accept until the process ends."""
@@ -65,66 +67,80 @@ class AgentServer:
     def _talk(self, connection: Any, address: Any) -> None:
         conversation: _Conversation | None = None
         try:
-            owner: Peer | None = Peer()
             if self._door is not None:
-                connection, owner = self._admit(self._door, connection)
-            conversation = _Conversation(
-                self._composer, connection, next(self._numbers), self._desk, (owner, self._enrolment, address[0])
-            )
+                connection = self._door.wrap(connection)
+            self._handshakes.begin(connection, address[0])
+            owner = self._admit(connection) if self._door is not None else Peer()
+            standing = _Standing(owner, self._enrolment, address[0], lambda: self._handshakes.end(connection))
+            conversation = _Conversation(self._composer, connection, next(self._numbers), self._desk, standing)
             conversation.run()
         except RefusedError as error:
-            host = conversation.host if conversation is not None else None
-            if self._composer.admission.refused(f"an agent at {address[0]}", str(error)):
-                LOG.warning("agent %s at %s is refused: it %s", host or "(no name yet)", address[0], error)
+            if conversation is not None or self._handshakes.end(connection):  # else it was put out, which was noted
+                who = f"agent {conversation.host} at" if conversation and conversation.host else _STRANGER
+                self._composer.refusals.note(who, address[0], f"it {error}")
         except (FrameError, SnapshotError, Timeout, OSError) as error:
             host = conversation.host if conversation is not None else None
             LOG.warning("agent %s at %s: %s", host or "(no name yet)", address, error)
         finally:
+            self._handshakes.end(connection)
             if conversation is not None:
                 conversation.end()
             else:
                 connection.close()
 
-    def _admit(self, door: TlsDoor, connection: Any) -> tuple[Any, Peer | None]:
-        """The connection past its handshake, and whose it is; None = a newcomer's."""
-        tls = door.shake(connection)
-        try:
-            return tls, None if tls.certificate is None else self._composer.admission.identify(tls.certificate)
-        except RefusedError:
-            tls.close()
-            raise
+    def _admit(self, tls: GreenTls) -> Peer | None:
+        """Have the handshake done, and return whose connection it is; None = a newcomer's."""
+        tls.shake()
+        return None if tls.certificate is None else self._composer.admission.identify(tls.certificate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Whose connection it is (None: a newcomer's), where one joins, and the address it comes from.
+
+    ``settle`` ends the bound of its handshakes, and tells whether they were in time.
+    """
+
+    owner: Peer | None
+    enrolment: Enrolment | None
+    where: str
+    settle: Callable[[], bool]
 
 
 class _Conversation:
-    """``standing`` is whose connection it is (None: a newcomer's), where one joins, and the address it comes from."""
-
     def __init__(
         self,
         composer: Composer,
         peer: Any,
         number: int,
         desk: MetadataDesk | None,
-        standing: tuple[Peer | None, Enrolment | None, str],
+        standing: _Standing,
     ) -> None:
         self.host: str | None = None
-        self._owner, self._enrolment, self._where = standing
+        self._standing = standing
+        self._owner, self._enrolment = standing.owner, standing.enrolment
         self._entered: int | None = None
         self._desk = desk
         self._answering = 0
         self._composer = composer
         self._peer = peer
         self._number = number
-        self._reader = FrameReader()
+        self._reader = FrameReader(_HELLO_BYTES)
         self._one_at_a_time = Semaphore(1)
 
     def run(self) -> None:
+        while self.host is None:  # which is bounded from outside, all of it: a byte now and then is not enough
+            data = self._peer.recv(_CHUNK)
+            if not data:
+                return
+            self._feed(data)
         asked = False
         while True:
             try:
-                with Timeout(_SILENCE if self.host else _HELLO_BOUND):
-                    data = self._peer.recv(65536)
+                with Timeout(_SILENCE):
+                    data = self._peer.recv(_CHUNK)
             except Timeout:
-                if asked or self.host is None:
+                if asked:
                     raise
                 asked = True
                 self._send({"type": "ping"})
@@ -132,8 +148,11 @@ class _Conversation:
             if not data:
                 return
             asked = False
-            for message in self._reader.feed(data):
-                self._take(message)
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        for message in self._reader.feed(data):
+            self._take(message)
 
     def end(self) -> None:
         if self._entered is not None:
@@ -175,8 +194,14 @@ class _Conversation:
         kind = message.get("type")
         if self._enrolment is None or kind not in ("authority", "join"):
             raise RefusedError("shows no certificate; 'sluice agent join' gets it one")
-        self._send(self._enrolment.greet() if kind == "authority" else self._enrolment.join(message, self._where))
+        self._settle()
+        where = self._standing.where
+        self._send(self._enrolment.greet() if kind == "authority" else self._enrolment.join(message, where))
         self._cut()
+
+    def _settle(self) -> None:
+        if not self._standing.settle():
+            raise ConnectionAbortedError("was put out, or asks twice")
 
     def _cut(self) -> None:
         with contextlib.suppress(OSError):
@@ -189,8 +214,10 @@ class _Conversation:
         if message.get("version") != _VERSION:
             raise SnapshotError(f"speaks version {message.get('version')!r}, this controller {_VERSION}; upgrade it")
         self._composer.admission.check_host(owner, host)
+        self._settle()
         self.host = host
         self._entered = self._composer.admission.enter(owner, self._cut, host)
+        self._reader.limit = MAX_FRAME
         self._composer.agent_connected(host, self._number)
         self._composer.channel.opened(host, self._number, self._send)
         LOG.info("agent of host %s connected", host)

@@ -19,8 +19,7 @@ from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.ofproto import ofproto_v1_3
 
 from certificates.files import AuthorityFolder
-from controller import openflow_server, wire
-from controller.admission import RefusedError
+from controller import wire
 from controller.agent_server import AgentServer
 from controller.auditor import Auditor
 from controller.composer import Composer
@@ -29,11 +28,11 @@ from controller.enrolment import Enrolment
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
 from controller.metadata import MetadataDesk
-from controller.openflow import OpenFlowSession
+from controller.openflow_server import OpenFlowServer
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
 from controller.tls import TlsDoor
-from econe_api.config import Config, load
+from econe_api.config import load
 from flowrules import tables
 from flowrules.intent import Revocation
 
@@ -60,21 +59,21 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
             allowed_destinations=(*config.controller.allowed_destinations, *(f"{one}/32" for one in config.dhcp.dns)),
             denied_destinations=config.controller.denied_destinations,
         )
-        self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._facts = Facts(config_file)
         desk = MetadataDesk(lambda: self._composer.index, self._facts)
-        security = self._secure(config, config_file) if config.controller.tls else None
+        folder = AuthorityFolder(config.state) if config.controller.tls else None
+        self._openflow = OpenFlowServer(self._composer, TlsDoor(folder, demand=True) if folder else None)
+        security = self._secure(folder, config_file) if folder else None
         self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, security)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._services: list[Any] = []
-        wire.install()
+        wire.install(self._composer.refusals)
+        self._openflow.install()
 
-    def _secure(self, config: Config, config_file: str | None) -> tuple[TlsDoor, Enrolment]:
-        """Have OpenFlow served with TLS; returns what the agents' server needs for it."""
-        folder = AuthorityFolder(config.state)
-        openflow_server.install(self._composer.admission, TlsDoor(folder, demand=True))
+    def _secure(self, folder: AuthorityFolder, config_file: str | None) -> tuple[TlsDoor, Enrolment]:
+        """What the agents' server needs for TLS."""
         authority = folder.authority().certificate
         port = self.CONF.ofp_tcp_listen_port
         enrolment = Enrolment(config_file, self._composer.admission, authority, port, self._feed.poke)
@@ -101,23 +100,11 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
     def switch_changed(self, event: Any) -> None:
-        """A switch has finished its handshake, or is gone."""
-        datapath = event.datapath
+        """A peer has finished its handshake, or is gone."""
         if event.state == MAIN_DISPATCHER:
-            session = self._sessions[datapath] = OpenFlowSession(datapath)
-            LOG.info("switch %016x connected from %s", session.dpid, datapath.address[0])
-            try:
-                owner = openflow_server.peer_of(datapath).host
-                self._composer.switch_connected(session.dpid, session, owner)
-            except RefusedError as error:
-                LOG.warning("switch at %s is refused: it %s", datapath.address[0], error)
-                self._composer.admission.refused(f"a switch at {datapath.address[0]}", str(error))
-                datapath.close()
-            return
-        lost = self._sessions.pop(datapath, None)
-        if lost is not None:
-            LOG.info("switch %016x disconnected", lost.dpid)
-            self._composer.switch_lost(lost)
+            self._openflow.ready(event.datapath)
+        else:
+            self._openflow.gone(event.datapath)
 
     def _store_problem(self, text: str) -> None:
         self._composer.store_problem = text

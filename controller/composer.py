@@ -1,6 +1,7 @@
 """Puts it together: store changes and port bindings in, bridges told, acknowledgements counted.
 
-Runs on eventlet's one thread; nothing here blocks.
+Runs on eventlet's one thread; nothing here blocks, but for questions and for a switch that claims a
+datapath id which is taken.
 
 No bridge is touched before the store has been read and the agents of all expected hosts have been heard: after a
 restart a host that has not reported yet would look as if its instances were gone, and the others would drop their
@@ -31,6 +32,7 @@ from controller.index import Index
 from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
+from controller.refusals import Refusals
 from controller.session import Session
 from controller.sweeper import Sweeper
 from controller.switches import Switches
@@ -67,8 +69,9 @@ class Composer:
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
         self._heard: dict[str, float] = {}  # host -> when its agent last said something, on the monotonic clock
-        self._switches = Switches()
-        self.admission = Admission(time.monotonic)
+        self.refusals = Refusals(time.monotonic)
+        self.admission = Admission(self.refusals)
+        self._switches = Switches(self.refusals, self.switch_lost)
         self.channel = AgentChannel()
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
@@ -163,7 +166,8 @@ class Composer:
         """A switch is past its handshake; its agent may or may not have been heard yet.
 
         ``owner`` is the host whose certificate it has shown, None without TLS.  Raises
-        :class:`controller.admission.RefusedError` when the datapath is not that host's.
+        :class:`controller.admission.RefusedError` when it may not have this datapath id.  Where that is taken this
+        waits for its holder (:meth:`controller.switches.Switches.enter`).
         """
         self._switches.enter(dpid, owner, session, self.world.index.hosts)
         for host, ports in self.world.index.hosts.items():
@@ -263,7 +267,7 @@ class Composer:
         """The reply to ``status`` (docs/architecture.md, "Messages")."""
         hosts = [self._host_status(host) for host in sorted(self.bridges)]
         problems = [] if self.loaded else ["the store has not been read yet"]
-        problems += [*self._switches.strangers(self.world.index.hosts), *self.admission.problems()]
+        problems += [*self._switches.strangers(self.world.index.hosts), *self.refusals.problems()]
         if self.store_problem:
             problems.append(self.store_problem)
         return {
@@ -275,6 +279,7 @@ class Composer:
                 "meter_mods": sum(bridge.meters.mods for bridge in self.bridges.values()),
                 "bundles": sum(bridge.bundles for bridge in self.bridges.values()),
                 "marked": self._sweeper.marked,
+                "refused_peers": self.refusals.count,
                 "compiled": sum(bridge.desired.counters.compiled for bridge in self.bridges.values()),
                 "resolved": sum(bridge.desired.counters.resolved for bridge in self.bridges.values()),
             },

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from controller.index import Index
 from controller.keys import Key
 from controller.projection import resolve
+from flowrules.compile_group import TooManyRemotesError
 from flowrules.compiler import Fragment, compile_intent
 from flowrules.diff import Key as FlowKey
 from flowrules.flow import Flow
@@ -52,6 +53,11 @@ class Desired:
                     self.problems.pop(key, None)
                     continue
                 fragment = compile_intent(intent) if intent is not None else ()
+            except TooManyRemotesError as error:
+                # What cannot be enforced allows nothing; older rules, of which some may have been revoked, do not stay.
+                self.problems[key] = f"{key}: {error}"
+                touched |= self._remove(key)
+                continue
             except Exception as error:
                 self.problems[key] = f"{key}: {type(error).__name__}: {error}"
                 continue

@@ -8,10 +8,15 @@ import errno
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
+
+import eventlet
 
 from econe_api.config import Config
 
 _PROBE = 1.0
+#: Connections that wait to be accepted; with few, a burst of strangers makes a switch wait to send its SYN again.
+_BACKLOG = 4096
 
 
 class DoorError(Exception):
@@ -57,6 +62,12 @@ def check_port(host: str, port: int, what: str, mend: str) -> None:
         except OSError as error:
             cause = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
             raise DoorError(f"{what} {host}:{port} {cause}: is another controller running? Else {mend}") from error
+
+
+def listen(host: str, port: int) -> Any:
+    """Return a green socket that listens; raises ``OSError``."""
+    # Eventlet would let a second controller share the port, and half of the peers would go to each.
+    return eventlet.listen((host, port), family=family(host), backlog=_BACKLOG, reuse_port=False)
 
 
 def family(host: str) -> socket.AddressFamily:

@@ -65,7 +65,7 @@ class Enrolment:
             return _reply("joined", error="a join names host, secret and request")
         known = digest(secret, host) if len(secret) == SECRET_BYTES else ""
         if not self._admission.invited(host, known):
-            self._admission.refused(f"a join from {where}", "came with a token that is not good")
+            self._admission.refusals.note("a join from", where, "its token is not good")
             return _reply("joined", error="the join token is not known here, or was used; see 'sluice host token'")
         return self._issue("joined", {"op": "join", "host": host, "digest": known, "request": request})
 

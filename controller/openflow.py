@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from socket import SHUT_RDWR
 from struct import Struct, unpack_from
 from typing import Any, TypeVar
 
+import eventlet
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from controller import wire
+from controller.guard import Frame
 from controller.openflow_errors import ApplyError, Refusal, read_refusal
-from controller.wire import Frame
 from flowrules import encode
 from flowrules.counters import FlowCount, decode_flow_counts
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
@@ -32,13 +35,15 @@ from flowrules.meters import MULTIPART_METER_CONFIG, Meter, decode_meter_config,
 
 LOG = logging.getLogger(__name__)
 
-#: Bigger bundles stop the forwarding of a userspace switch noticeably while they are committed.
-BUNDLE_LIMIT = 10_000
+#: Messages that a busy switch takes in a second at the very least; Open vSwitch takes a hundred times as many.
+_SLOWEST = 2_000
 #: Ryu queues 16 buffers; messages are joined so that a first synchronisation needs few.
 _BUFFER_BYTES = 256 * 1024
 _MAX_XID = 0xFFFFFFFF
 #: A million flows need a third of this.
 _MAX_ANSWER_BYTES = 512 * 1024 * 1024
+#: What Python needs for a frame besides its body.
+_FRAME_BYTES = 200
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
 _Item = TypeVar("_Item")
@@ -68,7 +73,7 @@ class _Exchange:
         return self.first <= xid <= self.last or (self.earlier is not None and xid in self.earlier)
 
     def take(self, frame: Frame) -> None:
-        self._size += len(frame.body)
+        self._size += _FRAME_BYTES + len(frame.body)
         if self._size > _MAX_ANSWER_BYTES:
             self.abandon("the answer does not end")
         elif frame.type == MessageType.ERROR:
@@ -86,7 +91,8 @@ class _Exchange:
 class OpenFlowSession:
     """The one way to talk OpenFlow over ``datapath`` (a Ryu ``Datapath`` past its handshake).
 
-    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them).  Call :meth:`close` when
+    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them); one of many messages gets
+    the time that a slow switch takes for them besides.  Call :meth:`close` when
     Ryu reports the datapath dead.
     """
 
@@ -97,6 +103,7 @@ class OpenFlowSession:
         self._one_bundle = Semaphore(1)
         self._next_bundle = 1
         self._closed = False
+        self._heard = 0
         self._packet_in: Callable[[OpenFlowSession, bytes], None] | None = None
         wire.attach(datapath, self._receive)
 
@@ -105,18 +112,33 @@ class OpenFlowSession:
         """The datapath id that the switch told."""
         return int(self._datapath.id)
 
+    @property
+    def address(self) -> str:
+        """The address that the switch has connected from."""
+        return str(self._datapath.address[0])
+
+    def is_there(self, patience: float) -> bool:
+        """Does the switch say anything within ``patience`` seconds, if only the answer to a barrier?"""
+        before = self._heard
+        try:
+            with Timeout(patience, OutcomeUnknownError("silence")):
+                self._exchange(0, lambda _xid: [])
+        except OutcomeUnknownError:
+            return not self._closed and self._heard != before
+        return True
+
     def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         """Send flow-mods, deletes first, and return when they are in force.
 
-        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.
+        However many they are, they are one atomic change (docs/adr/0028-one-change-one-bundle.md).
 
-        Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
-        are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
+        Raises :class:`ApplyError` when the switch refuses one (nothing is applied), :class:`OutcomeUnknownError` on a
+        timeout or a lost connection.
         """
         messages = [*deletes, *adds]
         with self._one_bundle:
-            for start in range(0, len(messages), BUNDLE_LIMIT):
-                self._apply_bundle(messages[start : start + BUNDLE_LIMIT], start)
+            if messages:
+                self._apply_bundle(messages)
 
     def dump(self, cookie: int = 0, cookie_mask: int = 0) -> list[InstalledFlow]:
         """Read all flows back whose cookie equals ``cookie`` in the bits of ``cookie_mask``.
@@ -144,7 +166,7 @@ class OpenFlowSession:
         """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""
         exchange = self._exchange(1, lambda xid: [encode.port_description_request(xid)])
         found: dict[str, int] = {}
-        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, _decode_ports):
+        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, decode_ports):
             found.update(part)
         return found
 
@@ -212,7 +234,13 @@ class OpenFlowSession:
         for exchange in self._exchanges:
             exchange.abandon("connection lost")
 
-    def _apply_bundle(self, messages: Sequence[bytes], position: int) -> None:
+    def hang_up(self) -> None:
+        """End the session and the connection; does not block."""
+        self.close()
+        # Closing puts an event into the application's queue, for whose room its own greenlet must not wait.
+        eventlet.spawn(_hang_up, self._datapath)
+
+    def _apply_bundle(self, messages: Sequence[bytes]) -> None:
         bundle_id = self._next_bundle
         self._next_bundle = self._next_bundle % _MAX_XID + 1
 
@@ -224,11 +252,11 @@ class OpenFlowSession:
         added = self._exchange(1 + len(messages), filled)
         if added.refusals:
             self._exchange(1, lambda xid: [encode.bundle_discard(bundle_id, xid)])
-            raise ApplyError(_named(added.refusals, added.first, messages, position))
+            raise ApplyError(_named(added.refusals, added.first, messages))
         committed = self._exchange(1, lambda xid: [encode.bundle_commit(bundle_id, xid)], earlier=added)
         if committed.refusals:
             # Refusals of single messages carry the xid under which the message was added.
-            raise ApplyError(_named(committed.refusals, added.first, messages, position))
+            raise ApplyError(_named(committed.refusals, added.first, messages))
         if not any(_is_commit_reply(frame, bundle_id) for frame in committed.replies):
             raise OutcomeUnknownError(f"bundle {bundle_id} was not acknowledged")
 
@@ -242,7 +270,8 @@ class OpenFlowSession:
         exchange = _Exchange(first, first + count, earlier)
         self._exchanges.append(exchange)
         try:
-            with Timeout(self._timeout, OutcomeUnknownError(f"no answer within {self._timeout:g} s")):
+            patience = self._timeout + count / _SLOWEST
+            with Timeout(patience, OutcomeUnknownError(f"no answer within {patience:g} s")):
                 self._send([*make(first), encode.barrier_request(first + count)])
                 exchange.ended.wait()
         finally:
@@ -271,6 +300,7 @@ class OpenFlowSession:
             raise OutcomeUnknownError("connection lost")
 
     def _receive(self, frame: Frame) -> None:
+        self._heard += 1
         if frame.type == MessageType.PACKET_IN:
             if self._packet_in is not None:
                 self._packet_in(self, frame.body)
@@ -283,17 +313,23 @@ class OpenFlowSession:
         LOG.log(level, "%s: unexpected %s, xid %#x", self._datapath.address, frame.type.name, frame.xid)
 
 
-def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], position: int) -> list[Refusal]:
+def _hang_up(datapath: Any) -> None:
+    datapath.close()
+    with suppress(OSError):  # wakes whoever reads, who would wait for the peer otherwise
+        datapath.socket.shutdown(SHUT_RDWR)
+
+
+def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes]) -> list[Refusal]:
     """Tell which flow-mod was refused; message ``first`` of a bundle is its opening, then the flow-mods follow."""
     named = []
     for refusal in refusals:
         number = refusal.xid - first - 1
         known = 0 <= number < len(messages)
-        named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
+        named.append(refusal.of_message(number, messages[number]) if known else refusal)
     return named
 
 
-def _decode_ports(body: bytes) -> list[tuple[str, int]]:
+def decode_ports(body: bytes) -> list[tuple[str, int]]:
     """Name and number of each ``struct ofp_port``; the guard has checked that they are whole."""
     return [(name.rstrip(b"\0").decode(errors="replace"), number) for number, name in _PORT.iter_unpack(body)]
 

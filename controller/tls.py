@@ -1,4 +1,5 @@
-"""TLS at the controller's doors: the handshake, bounded and in a green thread of its own, and who is behind it.
+"""TLS at the controller's doors, for green threads; how long a handshake may take is the listener's to say
+(:mod:`controller.handshakes`).
 
 Ryu reads a socket in a loop that takes every TLS error for "nothing yet", so one bad record would hold its only thread
 for ever; what Ryu gets is therefore a :class:`GreenTls`, whose errors are those of a lost connection.
@@ -13,14 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eventlet.green import ssl as green_ssl
-from eventlet.timeout import Timeout
 
 from certificates import contexts
 from certificates.files import AuthorityFolder, FilesError
-from controller.admission import Peer, RefusedError
+from controller.admission import RefusedError
 
-#: Seconds that a peer has for its handshake.
-HANDSHAKE = 10.0
 _LOOK_AGAIN = timedelta(hours=12)
 
 
@@ -36,30 +34,16 @@ class TlsDoor:
         self._context = contexts.server(folder.controller(), green_ssl.GreenSSLContext, demand=demand)
         self._looked = datetime.now(UTC)
 
-    def shake(self, peer: Any) -> GreenTls:
-        """Do the handshake on an accepted connection.
+    def wrap(self, accepted: Any) -> GreenTls:
+        """Take an accepted connection, which is no more to be used itself; nothing has been read or sent yet.
 
-        Raises :class:`RefusedError`, and ``ConnectionError`` when the peer has gone: who only looks whether somebody
-        listens is no intruder.
+        Raises ``ConnectionError`` when the peer has gone.
         """
         self._refresh()
         try:
-            tls = self._context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+            return GreenTls(self._context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False))
         except OSError as error:
             raise ConnectionAbortedError(f"has gone ({error.strerror or error})") from error
-        try:
-            with Timeout(HANDSHAKE, RefusedError(f"did not finish the TLS handshake within {HANDSHAKE:g} s")):
-                tls.do_handshake()
-        except BaseException as error:
-            tls.close()
-            if isinstance(error, ssl.SSLEOFError):
-                raise ConnectionAbortedError("broke off the TLS handshake") from error
-            if isinstance(error, ssl.SSLError):
-                raise RefusedError(_words(error)) from error
-            if isinstance(error, OSError):
-                raise ConnectionAbortedError(f"broke off the TLS handshake ({error.strerror or error})") from error
-            raise
-        return GreenTls(tls)
 
     def _refresh(self) -> None:
         now = datetime.now(UTC)
@@ -70,14 +54,25 @@ class TlsDoor:
 
 
 class GreenTls:
-    """A connection after its handshake, as Ryu and the agents' server use sockets; a fault is an ``OSError``.
-
-    ``peer`` is who was found to be at the other end.
-    """
+    """A connection as Ryu and the agents' server use sockets, after :meth:`shake`; a fault is an ``OSError``."""
 
     def __init__(self, tls: Any) -> None:
         self._tls = tls
-        self.peer = Peer()
+
+    def shake(self) -> None:
+        """Do the handshake.
+
+        Raises :class:`RefusedError`, and ``ConnectionError`` when the peer has gone: who only looks whether somebody
+        listens is no intruder.
+        """
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLEOFError as error:
+            raise ConnectionAbortedError("broke off the TLS handshake") from error
+        except ssl.SSLError as error:
+            raise RefusedError(_words(error)) from error
+        except OSError as error:
+            raise ConnectionAbortedError(f"broke off the TLS handshake ({error.strerror or error})") from error
 
     @property
     def certificate(self) -> bytes | None:

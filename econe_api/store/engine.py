@@ -49,11 +49,12 @@ PATIENCE = 30.0
 _SCHEMA_LOCK = 0x736C7569  # "slui": names this program among the advisory locks of a PostgreSQL database
 
 
-def make_engine(url: str, patience: float = PATIENCE) -> Engine:
+def make_engine(url: str, patience: float | None = None) -> Engine:
     """Return an engine for an SQLAlchemy ``url`` of a SQLite file or a PostgreSQL database; nothing is opened yet.
 
-    A statement waits for somebody else's lock ``patience`` seconds at most.
+    A statement waits for somebody else's lock ``patience`` seconds at most (None: :data:`PATIENCE`).
     """
+    patience = PATIENCE if patience is None else patience
     try:
         parsed = make_url(url)
     except ArgumentError as error:

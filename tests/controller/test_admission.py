@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certificates import authority as ca
-from controller.admission import REMEMBERED, Admission, Peer, RefusedError
+from controller.admission import Admission, Peer, RefusedError
 from controller.bindings import HostPorts
+from controller.refusals import Refusals
 from controller.switches import Switches
 from econe_api.store.hosts import INVITED, JOINED, KNOWN
 from econe_api.store.records import REMOVED, HostRecord
@@ -29,7 +30,7 @@ def _good(records, peer, host):
 
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.lists(st.tuples(PEERS, st.sampled_from(NAMES)), max_size=6))
 def test_who_is_in_after_any_history_is_who_may_be_in(history, arrivals):
-    admission, inside = Admission(lambda: 0.0), {}
+    admission, inside = Admission(Refusals()), {}
     for step, records in enumerate(history):
         admission.update(records)
         for number in [one for one, (peer, host) in inside.items() if not _good(records, peer, host)]:
@@ -49,11 +50,11 @@ def test_who_is_in_after_any_history_is_who_may_be_in(history, arrivals):
 
 def test_nobody_is_let_in_before_the_store_has_been_read():
     with pytest.raises(RefusedError, match="has not been read"):
-        Admission(lambda: 0.0).check(Peer("h1", "a"))
+        Admission(Refusals()).check(Peer("h1", "a"))
 
 
 def test_without_tls_only_a_removed_host_is_refused():
-    admission = Admission(lambda: 0.0)
+    admission = Admission(Refusals())
     admission.check_host(Peer(), "h1")
     admission.update({"h1": HostRecord("h1", REMOVED)})
     admission.check_host(Peer(), "h2")
@@ -64,7 +65,7 @@ def test_without_tls_only_a_removed_host_is_refused():
 def test_a_certificate_is_read():
     authority = ca.new_authority(ca.new_key(), datetime.now(UTC))
     pem = ca.issue(authority, "h1", ca.request(key := ca.new_key(), "h1"), datetime.now(UTC))
-    admission = Admission(lambda: 0.0)
+    admission = Admission(Refusals())
     admission.update({"h1": HostRecord("h1", JOINED, (ca.holder(pem).serial,))})
     assert ca.fits(pem, key)
     assert admission.identify(pem) == Peer("h1", ca.holder(pem).serial)
@@ -73,18 +74,24 @@ def test_a_certificate_is_read():
             admission.identify(nonsense)
 
 
-def test_refusals_are_counted_and_forgotten():
-    now = 100.0
-    admission = Admission(lambda: now)
-    worth_a_line = [admission.refused("an agent at 10.0.0.9", "shows no certificate") for _ in range(3)]
-    assert worth_a_line == [True, False, False]
-    now += 5
-    assert admission.problems() == ["refused: an agent at 10.0.0.9 shows no certificate (5 s ago, 3 times)"]
-    for number in range(1000):
-        admission.refused(f"an agent at 10.0.0.{number}", "speaks no TLS")
-    assert len(admission.problems()) == 32
-    now += REMEMBERED + 1
-    assert admission.problems() == []
+def _nobody_minds(_session):
+    pass
+
+
+class Held:
+    """Stands where a session with a switch stands."""
+
+    address = "192.0.2.7"
+
+    def __init__(self, dpid, owner, *, there=True):
+        self.dpid, self.owner, self.there, self.asked, self.hung_up = dpid, owner, there, 0, False
+
+    def is_there(self, _patience):
+        self.asked += 1
+        return self.there
+
+    def hang_up(self):
+        self.hung_up = True
 
 
 @given(
@@ -93,9 +100,9 @@ def test_refusals_are_counted_and_forgotten():
 )
 def test_a_host_gets_no_switch_but_its_own(arrivals, datapaths):
     hosts = {name: HostPorts(dpid, "br-int") for name, dpid in datapaths.items()}
-    switches = Switches()
-    for number, (dpid, owner) in enumerate(arrivals):
-        session = (number, dpid, owner)
+    switches = Switches(Refusals(), _nobody_minds)
+    for dpid, owner in arrivals:
+        session = Held(dpid, owner, there=False)
         others = {name for name, known in datapaths.items() if known == dpid}
         wrong = owner is not None and ((bool(others) and owner not in others) or datapaths.get(owner, dpid) != dpid)
         try:
@@ -107,17 +114,48 @@ def test_a_host_gets_no_switch_but_its_own(arrivals, datapaths):
     for name in NAMES:
         for dpid in (1, 2, 3):
             found = switches.of(name, dpid)
-            assert found is None or (found[1] == dpid and found[2] in (None, name))
+            assert found is None or (found.dpid == dpid and found.owner in (None, name))
 
 
 def test_a_thief_that_came_first_does_not_come_between():
-    switches = Switches()
-    switches.enter(1, "h2", "thief", {})
-    switches.enter(1, "h1", "right", {})
+    switches = Switches(Refusals(), _nobody_minds)
+    thief, right = Held(1, "h2"), Held(1, "h1")
+    switches.enter(1, "h2", thief, {})
+    switches.enter(1, "h1", right, {})
     hosts = {"h1": HostPorts(1, "br-int")}
-    assert switches.of("h1", 1) == "right"
+    assert switches.of("h1", 1) is right
     assert list(switches.strangers(hosts)) == [
         "switch 0000000000000001 has the certificate of h2, but is that of h1; it gets nothing"
     ]
-    switches.leave("thief")
+    switches.leave(thief)
     assert list(switches.strangers(hosts)) == []
+
+
+@pytest.mark.parametrize("owner", [None, "h1"])
+def test_who_holds_a_datapath_keeps_it_while_it_answers(owner):
+    refusals = Refusals()
+    switches = Switches(refusals, _nobody_minds)
+    first, second = Held(1, owner), Held(1, owner)
+    switches.enter(1, owner, first, {})
+    with pytest.raises(RefusedError, match="which is connected from"):
+        switches.enter(1, owner, second, {})
+    assert (switches.of("h1", 1), first.asked, first.hung_up) == (first, 1, False)
+    first.there = False
+    switches.enter(1, owner, second, {})
+    assert (switches.of("h1", 1), first.hung_up) == (second, True)
+    assert "it is silent" in refusals.problems()[0]
+
+
+def test_whose_a_datapath_is_counts_as_it_is_after_the_wait():
+    """While its holder was asked, another host's agent has said that the datapath is its own."""
+    switches, hosts = Switches(Refusals(), _nobody_minds), {}
+
+    class Slow(Held):
+        def is_there(self, _patience):
+            hosts["h2"] = HostPorts(1, "br-int")
+            return False
+
+    switches.enter(1, "h1", Slow(1, "h1"), hosts)
+    with pytest.raises(RefusedError, match="host h2's, with the certificate of h1"):
+        switches.enter(1, "h1", Held(1, "h1"), hosts)
+    assert switches.of("h1", 1) is None

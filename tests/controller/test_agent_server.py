@@ -218,8 +218,8 @@ def test_half_open_connections_hold_nobody_up_and_are_ended(new_controller, wait
     """With a shorter bound than the real one, so that the test is short, too."""
     controller = new_controller()
     program = (
-        "import sys; from controller import agent_server, __main__; "
-        "agent_server._HELLO_BOUND, agent_server._SILENCE = 3.0, 0.5; sys.exit(__main__.main())"
+        "import sys; from controller import agent_server, handshakes, __main__; "
+        "handshakes.PATIENCE, agent_server._SILENCE = 3.0, 0.5; sys.exit(__main__.main())"
     )
     controller.start((sys.executable, "-c", program))
     wait_until(controller.answers)
