@@ -74,13 +74,14 @@ class AgentServer:
             standing = _Standing(owner, self._enrolment, address[0], lambda: self._handshakes.end(connection))
             conversation = _Conversation(self._composer, connection, next(self._numbers), self._desk, standing)
             conversation.run()
-        except RefusedError as error:
+        except (RefusedError, FrameError, SnapshotError) as error:
             if conversation is not None or self._handshakes.end(connection):  # else it was put out, which was noted
                 who = f"agent {conversation.host} at" if conversation and conversation.host else _STRANGER
-                self._composer.refusals.note(who, address[0], f"it {error}")
-        except (FrameError, SnapshotError, Timeout, OSError) as error:
+                words = f"it {error}" if isinstance(error, RefusedError) else str(error)
+                self._composer.refusals.note(who, address[0], words)
+        except (Timeout, OSError) as error:
             host = conversation.host if conversation is not None else None
-            LOG.warning("agent %s at %s: %s", host or "(no name yet)", address, error)
+            LOG.log(logging.WARNING if host else logging.DEBUG, "agent %s at %s: %s", host, address, error)
         finally:
             self._handshakes.end(connection)
             if conversation is not None:

@@ -65,10 +65,12 @@ class OpenFlowServer:
             if self._door is not None:
                 connection = self._door.wrap(connection)
             self._handshakes.begin(connection, address[0])
+            peer = Peer()
             if self._door is not None:
                 connection.shake()
-                peer = self._peers[connection] = self._composer.admission.identify(connection.certificate)
+                peer = self._composer.admission.identify(connection.certificate)
                 number = self._composer.admission.enter(peer, lambda: _cut(connection))
+            self._peers[connection] = peer
             handle(connection, address)
         except RefusedError as error:
             if self._handshakes.end(connection):  # else it was put out, which was noted
@@ -84,8 +86,8 @@ class OpenFlowServer:
 
     def ready(self, datapath: Any) -> None:
         """A peer has finished the handshake of OpenFlow.  Does not block."""
-        peer = self._peers.get(datapath.socket, Peer())
-        if self._handshakes.end(datapath.socket):
+        peer = self._peers.get(datapath.socket)
+        if peer is not None and self._handshakes.end(datapath.socket):
             self._claims[datapath] = eventlet.spawn(self._claim, datapath, peer)
 
     def gone(self, datapath: Any) -> None:

@@ -23,6 +23,7 @@ from ryu.controller import handler, ofp_handler  # noqa: E402
 from ryu.lib import hub  # noqa: E402
 from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
 
+from certificates.authority import CONTROLLER_NAME  # noqa: E402
 from channel.client import ChannelError, request  # noqa: E402
 from channel.frames import FrameReader, pack  # noqa: E402
 from controller import wire  # noqa: E402
@@ -322,11 +323,18 @@ def running(tmp_path_factory):
         controller.end()
 
 
+def secured(port, context):
+    """A connection past the handshake of TLS."""
+    return context.wrap_socket(
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S), server_hostname=CONTROLLER_NAME
+    )
+
+
 class Mute:
     """A peer that shakes hands as a switch and then says nothing, or what it is told."""
 
-    def __init__(self, port, dpid=0xD0):
-        self.socket = eventlet.connect(("127.0.0.1", port))
+    def __init__(self, port, dpid=0xD0, context=None):
+        self.socket = eventlet.connect(("127.0.0.1", port)) if context is None else secured(port, context)
         self.socket.settimeout(20)
         self.socket.sendall(HEADER.pack(4, 0, 8, 0))
         self.answer(5, lambda xid: HEADER.pack(4, 6, 32, xid) + dpid.to_bytes(8, "big") + bytes(16))
@@ -361,3 +369,8 @@ class Mute:
 @pytest.fixture
 def mute_switch():
     return Mute
+
+
+@pytest.fixture
+def secure_peer():
+    return secured

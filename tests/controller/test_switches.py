@@ -35,8 +35,8 @@ def descriptors():
 def impatient(new_controller, wait_until):
     """Start a controller with shorter bounds than the real ones, so that the tests are short, too."""
 
-    def start(seconds, waiting=2048):
-        controller = new_controller()
+    def start(seconds, waiting=2048, settings=""):
+        controller = new_controller(settings)
         program = (
             "import sys; from controller import handshakes, __main__; "
             f"handshakes.PATIENCE, handshakes.MOST_WAITING = {seconds}, {waiting}; "
