@@ -1,4 +1,4 @@
-"""Entry point: ``python -m agents --host NAME --controller tcp:IP:PORT --report IP:PORT ...``."""
+"""Entry point: ``python -m agents --host NAME --controller TARGET --report IP:PORT ...``; see ``sluice agent run``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,43 @@ from agents import metrics
 from agents.agent import Agent
 from agents.driver import DoorError, DriverDoor
 from agents.limits import Limits
-from agents.options import parse
+from agents.options import Options, parse
 from agents.ovsdb import Ovsdb
 from agents.questions import Questions
+from agents.renewal import Renewal
 from agents.report import Link
 from agents.service import MetadataService
 from agents.session import Backoff, Timing
+from certificates.files import FilesError, HostFolder
 from telemetry import exposition, logs
 
 
 def main() -> int:
+    """Run with the options of the command line."""
+    return run(parse(sys.argv[1:]))
+
+
+def run(options: Options) -> int:
     """Run until SIGTERM or SIGINT; the bridge and its flows are left as they are."""
-    options = parse(sys.argv[1:])
     logs.setup(options.log_format, "agent")
+    try:
+        renewal = Renewal(HostFolder(options.tls), options.host) if options.tls is not None else None
+    except FilesError as error:
+        sys.stderr.write(f"agent: {error}\n")
+        return 1
     wakeup = _wake_on_signals()
     timing = Timing(answer=options.answer_timeout)
     ovsdb = Ovsdb(options.ovsdb, options.bridge.name)
-    link = Link(options.host, options.report, timing, Backoff(timing, random.random), Questions(options.control))
+    backoff, questions = Backoff(timing, random.random), Questions(options.control)
+    context = renewal.context if renewal is not None else None
+    link = Link(options.host, options.report, timing, backoff, questions, context)
     service = MetadataService(options.metadata, link) if options.metadata is not None else None
     door = None
     try:
         if options.driver_socket is not None:
             door = DriverDoor(options.driver_socket, options.driver_group, options.bridge.name, link)
         limits = Limits(Questions(options.control), options.conntrack_limit)
-        agent = Agent(options.bridge, ovsdb, link, limits, service, door)
+        agent = Agent(options.bridge, ovsdb, link, limits, service, door, renewal)
         if options.metrics is not None:
             exposition.serve(metrics.registry(agent, ovsdb, link), exposition.listen(options.metrics))
         agent.run(wakeup)

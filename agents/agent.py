@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import select
 import time
@@ -14,6 +15,7 @@ from agents.limits import Limits
 from agents.ovsdb import Ovsdb
 from agents.peers import Peers
 from agents.ports import Snapshot, snapshot
+from agents.renewal import Renewal
 from agents.report import Link
 from agents.service import MetadataService
 from agents.settle import Settling
@@ -23,6 +25,7 @@ _QUIET_S = 0.01
 _LONGEST_BURST_S = 0.1
 _LONGEST_NAP_S = 60.0
 _RETRY_S = 0.5
+_VERSION = importlib.metadata.version("sluice")
 
 
 class Agent:
@@ -39,8 +42,10 @@ class Agent:
         limits: Limits | None = None,
         service: MetadataService | None = None,
         door: DriverDoor | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         self._desired = desired
+        self._renewal = renewal
         self._service = service
         self._door = door
         self._ovsdb = ovsdb
@@ -73,6 +78,7 @@ class Agent:
     def step(self) -> float:
         """Do what can be done now; return when to come back at the latest, on the monotonic clock."""
         self._ovsdb.run()
+        self._renew()
         self._serve()
         if self._service is None or self._service.settled:
             self._look()
@@ -86,6 +92,8 @@ class Agent:
             due += [self._door.deadline] if self._door.deadline is not None else []
         if self._service is not None and self._service.deadline is not None:
             due.append(self._service.deadline)
+        if self._renewal is not None:
+            due.append(self._renewal.deadline)
         if self._limits is not None:
             self._limits.run(now)
             if self._limits.deadline is not None:
@@ -110,6 +118,18 @@ class Agent:
             self._desired = replace(self._desired, metadata=self._service.port, retired=self._service.spare)
             self._seen = None
         if self._service.problem != before and self._bare is not None:
+            self._tell(self._whole())
+
+    def _renew(self) -> None:
+        """See to the certificate; Open vSwitch uses the same one."""
+        if self._renewal is None:
+            return
+        before = self._renewal.problem
+        self._renewal.run(self._link, time.monotonic())
+        if self._renewal.files != self._desired.ssl:
+            self._desired = replace(self._desired, ssl=self._renewal.files)
+            self._seen = None
+        if self._renewal.problem != before and self._bare is not None:
             self._tell(self._whole())
 
     def _ports(self) -> frozenset[str]:
@@ -154,12 +174,14 @@ class Agent:
         if self._bare is None:
             return None
         service = self._service.problem if self._service is not None else None
-        problems = (*self._bare.problems, *filter(None, [self._resolver.problem, service]))
+        ending = self._renewal.problem if self._renewal is not None else None
+        problems = (*self._bare.problems, *filter(None, [self._resolver.problem, service, ending]))
         return replace(
             self._bare,
             fabric_mode=self._desired.fabric_mode,
             fabric_ip=self._desired.fabric_ip,
             gateways=self._resolver.known,
+            agent_version=_VERSION,
             problems=problems,
         )
 

@@ -2,16 +2,18 @@
 
 Pure.  A bridge that is there is *live*: its flows carry traffic.  Open vSwitch empties a flow table when the first
 controller is set, when the last one goes and when ``fail_mode`` changes, and rebuilds the bridge when ``datapath_type``
-changes.  So on a live bridge only four things are ever done, all of which keep the flows: one controller target is
-replaced by another, the timing of a controller is set, a missing port is added, the agent's own port is replaced.
+changes.  So on a live bridge only five things are ever done, all of which keep the flows: one controller target is
+replaced by another, the timing of a controller is set, a missing port is added, the agent's own port is replaced, the
+files for TLS are named.
 Everything else that differs becomes a problem that names the mend.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
-from agents.rows import BridgeRow, ControllerRow, Database
+from agents.rows import BridgeRow, ControllerRow, Database, SslRow
 
 PROTOCOL = "OpenFlow13"
 TUNNEL = "vxlan"
@@ -31,7 +33,8 @@ class DesiredBridge:
     leave the choice to Open vSwitch; ``datapath_type`` None likewise on a live bridge, and the default on a new one.
     ``fabric_mode`` is ``vlan``, ``flat`` or ``vxlan``; with the last one ``fabric`` is the name of a tunnel port that
     is made when it is not there, and ``fabric_ip`` the address of this host that its peers send to.  ``metadata`` is
-    the port of the metadata service, which takes the place and the number of ``retired``, its port before.
+    the port of the metadata service, which takes the place and the number of ``retired``, its port before.  ``ssl``
+    are the files for a controller that speaks TLS.
     """
 
     name: str
@@ -44,6 +47,7 @@ class DesiredBridge:
     fabric_ip: str | None = None
     metadata: str | None = None
     retired: str | None = None
+    ssl: SslRow | None = None
 
     @property
     def ports(self) -> tuple[str, ...]:
@@ -100,7 +104,14 @@ class ReplacePort:
     ofport: int | None
 
 
-Operation = CreateBridge | SetController | AddPort | ReplacePort
+@dataclass(frozen=True, slots=True)
+class SetSsl:
+    """Name the files for TLS; Open vSwitch reads them when their names change."""
+
+    row: SslRow
+
+
+Operation = CreateBridge | SetController | AddPort | ReplacePort | SetSsl
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +129,30 @@ def plan(desired: DesiredBridge, observed: Database) -> Plan:
         f"port {port} is on bridge {observed.elsewhere[port]}; to free it: ovs-vsctl del-port {port}" for port in taken
     )
     free = tuple(port for port in desired.ports if port not in taken)
+    securing, ssl_problems = _ssl(desired, observed)
+    problems += ssl_problems
     live = observed.bridge
     if live is None:
-        return Plan((CreateBridge(desired, free),), problems)
+        return Plan((*securing, CreateBridge(desired, free)), problems)
     held = live.ports | {interface.name for interface in live.interfaces}
     additions = tuple(_addition(desired, live, port) for port in free if port not in held)
     steering, controller_problems = _controller(desired, live)
-    return Plan(steering + additions, problems + controller_problems + _differences(desired, live))
+    return Plan(securing + steering + additions, problems + controller_problems + _differences(desired, live))
+
+
+def _ssl(desired: DesiredBridge, observed: Database) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    """Name our files for TLS; those of somebody else are left, as his connections need them."""
+    if desired.ssl is None or observed.ssl == desired.ssl:
+        return (), ()
+    # Each certificate has a folder of its own in ours.
+    if observed.ssl is not None and _home(observed.ssl) != _home(desired.ssl):
+        theirs = f"Open vSwitch uses the key {observed.ssl.private_key} of somebody else for TLS"
+        return (), (f"{theirs}; if nothing needs it: ovs-vsctl del-ssl",)
+    return (SetSsl(desired.ssl),), ()
+
+
+def _home(row: SslRow) -> PurePath:
+    return PurePath(row.private_key).parent.parent
 
 
 def _addition(desired: DesiredBridge, live: BridgeRow, port: str) -> Operation:

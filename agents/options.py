@@ -31,7 +31,8 @@ class Options:
     the folder that holds it; ``conntrack_limit`` is how many connections one instance may have; ``metadata`` is the
     name of the metadata service's port but for its last digit, None = there shall be none; ``driver_socket`` is where
     OpenNebula's network driver asks, None = nowhere, and the members of ``driver_group`` may.  Prometheus is answered
-    at ``metrics``, IP:PORT, None = nowhere; ``log_format`` is one of :data:`telemetry.logs.FORMATS`.
+    at ``metrics``, IP:PORT, None = nowhere; ``log_format`` is one of :data:`telemetry.logs.FORMATS`.  ``tls`` is the
+    folder of the host's certificate, None = the controller is talked to in plain text.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Options:
     driver_group: str | None = None
     metrics: str | None = None
     log_format: str = "human"
+    tls: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,6 +69,8 @@ def parse(arguments: Sequence[str]) -> Options:
         parser.error("--fabric-ip goes with --fabric-mode vxlan, and that mode needs it")
     if given.fabric_mode != "vlan" and given.fabric is None:
         parser.error(f"--fabric-mode {given.fabric_mode} needs the name of the port, --fabric")
+    if (given.controller.partition(":")[0] == "ssl") != (given.tls is not None):
+        parser.error("--controller ssl:IP:PORT goes with --tls DIR, the folder that 'sluice agent join' has filled")
     return Options(
         host=given.host,
         bridge=DesiredBridge(
@@ -89,6 +93,7 @@ def parse(arguments: Sequence[str]) -> Options:
         driver_group=given.driver_group,
         metrics=given.metrics,
         log_format=given.log_format,
+        tls=given.tls,
     )
 
 
@@ -103,7 +108,7 @@ def _parser() -> _Parser:
         default="unix:/var/run/openvswitch/db.sock",
         type=_ovsdb,
         metavar="REMOTE",
-        help="local OVSDB, unix:PATH or tcp:IP:PORT (default %(default)s)",
+        help="local OVSDB, unix:PATH or tcp:127.0.0.1:PORT (default %(default)s)",
     )
     add("--controller", required=True, type=_target, metavar="TARGET", help="OpenFlow target, tcp:IP:PORT or ssl:...")
     add("--report", required=True, type=_address, metavar="IP:PORT", help="where the controller listens to agents")
@@ -136,6 +141,7 @@ def _parser() -> _Parser:
         metavar="NAME",
         help="name of the metadata service's port, which the agent makes; a digit follows (default md-BRIDGE)",
     )
+    add("--tls", type=Path, metavar="DIR", help="speak TLS, with the certificate that 'sluice agent join' put there")
     add("--no-metadata", action="store_true", help="no metadata service on this host")
     add("--driver-socket", type=Path, metavar="PATH", help="listen there to OpenNebula's network driver")
     add("--driver-group", metavar="GROUP", help="whose members may ask at --driver-socket besides root (oneadmin)")
@@ -214,7 +220,8 @@ def _target(text: str) -> str:
 def _ovsdb(text: str) -> str:
     kind, _, rest = text.partition(":")
     if kind == "tcp":
-        _address(rest)
+        if not ipaddress.ip_address(_address(rest)[0]).is_loopback:
+            raise argparse.ArgumentTypeError(f"{text!r} is not on this host; the agent runs beside its Open vSwitch")
     elif kind != "unix" or not rest:
         raise argparse.ArgumentTypeError(f"{text!r} is not unix:PATH or tcp:IP:PORT")
     elif len(rest.encode()) > 107:

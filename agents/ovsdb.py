@@ -24,8 +24,9 @@ from agents.bridge import (
     Operation,
     ReplacePort,
     SetController,
+    SetSsl,
 )
-from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow
+from agents.rows import BridgeRow, ControllerRow, Database, InterfaceRow, SslRow
 
 with warnings.catch_warnings():
     # Its poller looks whether eventlet is there, which may complain of its own age on stderr.
@@ -58,7 +59,12 @@ _SCHEMA = {
     "name": "Open_vSwitch",
     "version": "8.0.0",
     "tables": {
-        "Open_vSwitch": _table(bridges=_references("Bridge"), ovs_version=_STRING),
+        "Open_vSwitch": _table(
+            bridges=_references("Bridge"),
+            ovs_version=_STRING,
+            ssl={"key": {"type": "uuid", "refTable": "SSL"}, "min": 0, "max": 1},
+        ),
+        "SSL": _table(private_key="string", certificate="string", ca_cert="string"),
         "Bridge": _table(
             name="string",
             ports=_references("Port"),
@@ -108,6 +114,7 @@ class Ovsdb:
         )
         self._poller = ovs.poller.Poller()
         self._transaction: Any = None
+        self._made: Any = None  # the root row that the transaction under way has inserted
         self._not_before = 0.0
         self._failures = 0
         self._whole_at = time.monotonic()
@@ -144,7 +151,9 @@ class Ovsdb:
                 for port in row.ports:
                     elsewhere.update({one.name: row.name for one in (port, *port.interfaces)})
         version = next((_first(row.ovs_version) for row in tables["Open_vSwitch"].rows.values()), None)
-        return Database(bridge, elsewhere, version)
+        ssl = next((_first(row.ssl) for row in tables["Open_vSwitch"].rows.values()), None)
+        files = None if ssl is None else SslRow(ssl.private_key, ssl.certificate, ssl.ca_cert)
+        return Database(bridge, elsewhere, version, files)
 
     def apply(self, operations: Iterable[Operation]) -> bool:
         """Start one transaction that carries ``operations`` out; its outcome shows in the rows.
@@ -153,7 +162,7 @@ class Ovsdb:
         """
         if self._transaction is not None or time.monotonic() < self._not_before:
             return False
-        self._transaction = ovs.db.idl.Transaction(self._idl)
+        self._transaction, self._made = ovs.db.idl.Transaction(self._idl), None
         for operation in operations:
             _LOG.info("changing the bridge: %s", operation)
             self._add(operation)
@@ -217,6 +226,8 @@ class Ovsdb:
                 bridge_row = self._bridge_in_database()
                 bridge_row.verify("controller")
                 _write_controller(bridge_row.controller[0], wanted)
+            case SetSsl(files):
+                self._set_ssl(files)
             case AddPort(name, kind):
                 self._bridge_in_database().addvalue("ports", self._insert_port(name, kind).uuid)
             case ReplacePort(old, name, ofport):
@@ -239,11 +250,27 @@ class Ovsdb:
         row.controller = [controller]
         needed = [self._insert_port(port, bridge.kind(port)) for port in ports]
         row.ports = [self._insert_port(bridge.name, "internal"), *needed]
-        root = next(iter(self._idl.tables["Open_vSwitch"].rows.values()), None)
-        if root is None:
-            self._transaction.insert(self._idl.tables["Open_vSwitch"]).bridges = [row]
+        root = self._root()
+        if root is self._made:
+            root.bridges = [row]
         else:
             root.addvalue("bridges", row.uuid)
+
+    def _set_ssl(self, files: SslRow) -> None:
+        root = self._root()
+        present = [] if root is self._made else root.ssl
+        row = present[0] if present else self._transaction.insert(self._idl.tables["SSL"])
+        row.private_key, row.certificate, row.ca_cert = files.private_key, files.certificate, files.ca_cert
+        if not present:
+            root.ssl = [row]
+
+    def _root(self) -> Any:
+        """The one row of the table that all others hang on, made in an empty database."""
+        table = self._idl.tables["Open_vSwitch"]
+        present = next(iter(table.rows.values()), None)
+        if self._made is None and present is None:
+            self._made = self._transaction.insert(table)
+        return self._made if self._made is not None else present
 
     def _insert_port(self, name: str, kind: str) -> Any:
         interface = self._transaction.insert(self._idl.tables["Interface"])

@@ -50,6 +50,7 @@ class Snapshot:
     fabric_mode: str = "vlan"
     fabric_ip: str | None = None
     gateways: tuple[tuple[str, str], ...] = ()
+    agent_version: str | None = None
 
     def message(self, seq: int) -> dict[str, Any]:
         """Return the message to send, as in ``docs/architecture.md``."""
@@ -71,6 +72,7 @@ class Snapshot:
             "bridge": self.bridge,
             "ports": ports,
             "ovs_version": self.ovs_version,
+            "agent_version": self.agent_version,
             "problems": list(self.problems),
             "fabric_mode": self.fabric_mode,
             "fabric_ip": self.fabric_ip,

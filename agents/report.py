@@ -10,12 +10,15 @@ import errno
 import logging
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 
 from agents.ports import Snapshot
 from agents.questions import Questions
 from agents.session import Backoff, Message, PeerError, Session, Timing
+from certificates.authority import CONTROLLER_NAME
+from certificates.files import FilesError
 from channel.frames import FrameError, FrameReader, pack
 
 _LOG = logging.getLogger(__name__)
@@ -32,13 +35,22 @@ class Link:
     """Keeps the controller told.
 
     ``address`` is an IP address and a TCP port.  ``gateways`` is what the controller wants resolved, ``peers`` are the
-    other hosts' ends of tunnels; both stay when the connection is lost.  Nothing here blocks or raises on network
-    trouble.
+    other hosts' ends of tunnels; both stay when the connection is lost.  ``context`` gives what TLS needs, anew for
+    each connection; without it there is none.  Nothing here blocks or raises on network trouble.
     """
 
     def __init__(
-        self, host: str, address: tuple[str, int], timing: Timing, backoff: Backoff, questions: Questions | None = None
+        self,
+        host: str,
+        address: tuple[str, int],
+        timing: Timing,
+        backoff: Backoff,
+        questions: Questions | None = None,
+        context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
+        self._context = context
+        self._shaking = False
+        self._choked = False
         self._host = host
         self._questions = questions
         self._address = address
@@ -60,6 +72,8 @@ class Link:
         """Hears those to questions of OpenNebula's driver."""
         self.on_lost: Callable[[], None] = lambda: None
         """Hears that the connection is gone, and no answer will come any more."""
+        self.on_renewed: Callable[[Message], None] = lambda _: None
+        """Hears the controller's answer to the wish for a new certificate."""
 
     def ask(self, message: Message) -> bool:
         """Send a question, by :meth:`run`; False = there is no connection, or it is choked."""
@@ -80,6 +94,8 @@ class Link:
             if self._socket is None:
                 if time.monotonic() >= self._due:
                     self._connect()
+            elif self._shaking:
+                self._shake()
             elif self._session is None:
                 self._finish_connecting()
             if self._session is not None:
@@ -87,7 +103,7 @@ class Link:
                 self._send(self._questions.run() if self._questions else ())
                 self._send(self._session.tick(time.monotonic()))
                 self._flush()
-        except (OSError, PeerError, FrameError) as error:
+        except (OSError, PeerError, FrameError, FilesError) as error:
             self._lose(error)
 
     def close(self) -> None:
@@ -95,6 +111,7 @@ class Link:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._session = None
+        self._shaking = False
 
     @property
     def connected(self) -> bool:
@@ -111,6 +128,8 @@ class Link:
         """Descriptor to wait on for reading, and whether for writing as well; None without a connection."""
         if self._socket is None:
             return None
+        if self._shaking:
+            return self._socket.fileno(), self._choked
         return self._socket.fileno(), self._session is None or bool(self._unsent)
 
     @property
@@ -134,7 +153,7 @@ class Link:
         self._due = time.monotonic() + self._timing.connect
         code = self._socket.connect_ex(self._address)
         if code == 0:
-            self._open()
+            self._connected()
         elif code != errno.EINPROGRESS:
             raise OSError(code, os.strerror(code))
 
@@ -151,6 +170,29 @@ class Link:
             if time.monotonic() >= self._due:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
         else:
+            self._connected()
+
+    def _connected(self) -> None:
+        if self._context is None or self._socket is None:
+            self._open()
+            return
+        self._socket = self._context().wrap_socket(
+            self._socket, do_handshake_on_connect=False, server_hostname=CONTROLLER_NAME
+        )
+        self._shaking = True
+        self._shake()
+
+    def _shake(self) -> None:
+        """Go on with the handshake of TLS as far as it goes now."""
+        assert isinstance(self._socket, ssl.SSLSocket)  # noqa: S101 - for the type checker: _connected() made it
+        try:
+            self._socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            self._choked = isinstance(error, ssl.SSLWantWriteError)
+            if time.monotonic() >= self._due:
+                raise TimeoutError(errno.ETIMEDOUT, "no TLS handshake in time") from error
+        else:
+            self._shaking = False
             self._open()
 
     def _open(self) -> None:
@@ -166,9 +208,19 @@ class Link:
 
     def _receive(self, session: Session) -> None:
         assert self._socket is not None  # noqa: S101 - for the type checker: a session has a socket
+        self._take(session, self._socket)
+        # What TLS has deciphered already, no poll would tell of.
+        while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            self._take(session, self._socket)
+        if session.gateways is not None:
+            self.gateways = session.gateways
+        if session.peers is not None:
+            self.peers = session.peers
+
+    def _take(self, session: Session, connection: socket.socket) -> None:
         try:
-            data = self._socket.recv(_CHUNK)
-        except BlockingIOError:
+            data = connection.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         if not data:
             raise PeerError("it closed the connection")
@@ -180,13 +232,11 @@ class Link:
                 self.on_metadata(message)
             if message.get("type") == "driver_reply":
                 self.on_driver(message)
+            if message.get("type") == "renewed":
+                self.on_renewed(message)
             if message.get("type") == "ping" and len(self._unsent) > _ENOUGH_UNSENT:
                 continue  # it has plenty to read already, and shall not fill our memory with pongs
             self._send(session.receive(message, time.monotonic()))
-        if session.gateways is not None:
-            self.gateways = session.gateways
-        if session.peers is not None:
-            self.peers = session.peers
 
     def _send(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -196,7 +246,7 @@ class Link:
         if self._unsent and self._socket is not None:
             try:
                 del self._unsent[: self._socket.send(self._unsent)]
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return
 
     def _lose(self, error: Exception) -> None:

@@ -55,6 +55,15 @@ class BridgeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SslRow:
+    """The files that Open vSwitch uses for every ``ssl:`` target (table ``SSL``), as paths."""
+
+    private_key: str
+    certificate: str
+    ca_cert: str
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """The part of an OVSDB that concerns one bridge.
 
@@ -65,3 +74,4 @@ class Database:
     bridge: BridgeRow | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     ovs_version: str | None = None
+    ssl: SslRow | None = None

@@ -36,9 +36,9 @@ from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
 from benchmarks import policy  # noqa: E402
 from controller import wire  # noqa: E402
 from controller.bridge import Bridge  # noqa: E402
+from controller.collector import collect_rarely  # noqa: E402
 from controller.composer import Composer  # noqa: E402
 from controller.desired import Desired  # noqa: E402
-from controller.garbage import collect_rarely  # noqa: E402
 from controller.openflow import OpenFlowSession  # noqa: E402
 
 LISTEN = ("127.0.0.1", 6653)

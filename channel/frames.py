@@ -38,11 +38,12 @@ def pack(message: Mapping[str, Any]) -> bytes:
 class FrameReader:
     """Turns a byte stream, however it is cut, into messages.
 
-    ``limit`` is the longest body accepted, in bytes.  At most ``limit`` + 4 bytes and the last chunk fed are held.
+    ``limit`` is the longest body accepted, in bytes; it may be changed between two calls.  At most ``limit`` + 4 bytes
+    and the last chunk fed are held.
     """
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
-        self._limit = limit
+        self.limit = limit
         self._buffer = bytearray()
         self._failure: str | None = None
 
@@ -69,8 +70,8 @@ class FrameReader:
         if len(self._buffer) < _PREFIX:
             return None
         length = int.from_bytes(self._buffer[:_PREFIX], "big")
-        if length > self._limit:
-            raise FrameError(f"frame of {length} bytes is over the limit of {self._limit}")
+        if length > self.limit:
+            raise FrameError(f"frame of {length} bytes is over the limit of {self.limit}")
         end = _PREFIX + length
         if len(self._buffer) < end:
             return None

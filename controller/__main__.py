@@ -10,6 +10,7 @@ SIGTERM and SIGINT end it in order, with status 0.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import warnings
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 APP = "controller.app"
+#: File descriptors to ask for: every half-open connection that is put up with needs one, and the usual bound is 1,024.
+_DESCRIPTORS = 65536
 _OPENFLOW_PORT = 6653  # IANA's OpenFlow port
 _CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]  # as ryu.cmd.manager has it
 
@@ -37,10 +40,12 @@ def ryu_manager() -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    _ask_for_descriptors()
     manager = _prepare(arguments)
     from oslo_config import cfg
     from ryu.base.app_manager import AppManager
 
+    from certificates.files import FilesError
     from controller.doors import DoorError
     from econe_api.config import ConfigError
 
@@ -51,10 +56,17 @@ def _run(arguments: Sequence[str]) -> int:
     except _AskedToEnd:
         AppManager.get_instance().close()  # Ryu has done so, unless it was still about to start them
         return 0
-    except (cfg.Error, ConfigError, DoorError) as error:
+    except (cfg.Error, ConfigError, DoorError, FilesError) as error:
         return _complain(" ".join(str(error).split()))
     # An application of Ryu's may come to its end; the controller does so only when it cannot listen, and Ryu logs why.
     return _complain("OpenFlow cannot be served; the cause is above") if is_ours else 0
+
+
+def _ask_for_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare(arguments: Sequence[str]) -> Any:
@@ -89,18 +101,33 @@ def _look_ahead(conf: Any, arguments: Sequence[str]) -> bool:
     Ryu listens in a green thread whose failure is a trace in the log and nothing else.
     """
     from controller import doors
-    from econe_api.config import load
 
     files = [name for name in _CONFIG_FILES if os.access(name, os.R_OK)]
     conf(args=list(arguments), prog="ryu-manager", project="ryu", default_config_files=files)
     if conf.sluice_config is not None:
         os.environ["SLUICE_CONFIG"] = conf.sluice_config  # what every part of the control plane reads
-    port = conf.ofp_ssl_listen_port if conf.ctl_privkey and conf.ctl_cert else conf.ofp_tcp_listen_port
     is_ours = any(APP in names.split(",") for names in [*conf.app_lists, *conf.app])
     if is_ours:
-        doors.check(load(None))
+        _look_at_ours(conf)
+    port = conf.ofp_ssl_listen_port if conf.ctl_privkey and conf.ctl_cert else conf.ofp_tcp_listen_port
     doors.check_port(conf.ofp_listen_host, port, "OpenFlow address", "choose another with --ofp-tcp-listen-port")
     return is_ours
+
+
+def _look_at_ours(conf: Any) -> None:
+    from certificates.files import AuthorityFolder
+    from controller import doors
+    from econe_api.config import load
+
+    config = load(None)
+    doors.check(config)
+    if conf.ctl_privkey or conf.ctl_cert or conf.ca_certs:
+        raise doors.DoorError("--ctl-privkey, --ctl-cert and --ca-certs are not for Sluice: set controller.tls = true")
+    doors.check_exposure(conf.ofp_listen_host, config)
+    if config.controller.tls:
+        AuthorityFolder(config.state).controller()
+        if conf.ofp_ssl_listen_port is not None:
+            conf.set_override("ofp_tcp_listen_port", conf.ofp_ssl_listen_port)
 
 
 def _end_when_asked() -> None:

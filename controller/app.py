@@ -18,20 +18,23 @@ from ryu.controller import ofp_event
 from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.ofproto import ofproto_v1_3
 
+from certificates.files import AuthorityFolder
 from controller import wire
 from controller.agent_server import AgentServer
 from controller.auditor import Auditor
+from controller.collector import collect_rarely
 from controller.composer import Composer
 from controller.dhcp import dhcp_handler, mtus
+from controller.enrolment import Enrolment
 from controller.facts import Facts
 from controller.feed_follower import FeedFollower
-from controller.garbage import collect_rarely
 from controller.metadata import MetadataDesk
 from controller.metrics import Endpoint
-from controller.openflow import OpenFlowSession
+from controller.openflow_server import OpenFlowServer
 from controller.opennebula import DriverDesk
 from controller.packet_handlers import HANDLERS
 from controller.request_server import RequestServer
+from controller.tls import TlsDoor
 from econe_api.config import load
 from flowrules import tables
 from flowrules.intent import Revocation
@@ -61,12 +64,14 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
             allowed_destinations=(*config.controller.allowed_destinations, *(f"{one}/32" for one in config.dhcp.dns)),
             denied_destinations=config.controller.denied_destinations,
         )
-        self._sessions: dict[Any, OpenFlowSession] = {}
         self._feed = FeedFollower(config_file, self._composer.take_batch, self._store_problem)
         self._facts = Facts(config_file)
         desk = MetadataDesk(lambda: self._composer.index, self._facts)
         driver = DriverDesk(self._composer, config.compute.socket, self._feed.poke)
-        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, driver)
+        folder = AuthorityFolder(config.state) if config.controller.tls else None
+        self._openflow = OpenFlowServer(self._composer, TlsDoor(folder, demand=True) if folder else None)
+        security = self._secure(folder, config_file) if folder else None
+        self._agents = AgentServer(self._composer, config.controller.agent_listen, desk, driver, security)
         self._auditor = Auditor(self._composer, config.controller.audit_interval)
         self._requests = RequestServer(self._composer, config.controller.socket, self._feed.poke, self._auditor)
         self._metrics = (
@@ -75,8 +80,16 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
             else []
         )
         self._services: list[Any] = []
-        wire.install()
         collect_rarely()
+        wire.install(self._composer.refusals)
+        self._openflow.install()
+
+    def _secure(self, folder: AuthorityFolder, config_file: str | None) -> tuple[TlsDoor, Enrolment]:
+        """What the agents' server needs for TLS."""
+        authority = folder.authority().certificate
+        port = self.CONF.ofp_tcp_listen_port
+        enrolment = Enrolment(config_file, self._composer.admission, authority, port, self._feed.poke)
+        return TlsDoor(folder, demand=False), enrolment
 
     def start(self) -> None:
         """Begin to serve."""
@@ -105,17 +118,11 @@ class SluiceApp(app_manager.RyuApp):  # type: ignore[misc]
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
     def switch_changed(self, event: Any) -> None:
-        """A switch has finished its handshake, or is gone."""
-        datapath = event.datapath
+        """A peer has finished its handshake, or is gone."""
         if event.state == MAIN_DISPATCHER:
-            session = self._sessions[datapath] = OpenFlowSession(datapath)
-            LOG.info("switch %016x connected from %s", session.dpid, datapath.address[0])
-            self._composer.switch_connected(session.dpid, session)
-            return
-        lost = self._sessions.pop(datapath, None)
-        if lost is not None:
-            LOG.info("switch %016x disconnected", lost.dpid)
-            self._composer.switch_lost(lost.dpid, lost)
+            self._openflow.ready(event.datapath)
+        else:
+            self._openflow.gone(event.datapath)
 
     def _store_problem(self, text: str) -> None:
         self._composer.store_problem = text

@@ -48,6 +48,8 @@ class HostPorts:
     tunnel_ip: int | None = None
     gateways: Mapping[str, int] = field(default_factory=dict)
     metadata: int | None = None
+    versions: tuple[str | None, str | None] = field(default=(None, None), compare=False)
+    """Of Open vSwitch and of the agent, for people; None where it was not said."""
 
 
 MODES = ("vlan", "vxlan", "flat")
@@ -91,7 +93,12 @@ def read_snapshot(message: Mapping[str, Any]) -> HostPorts:
         tunnel_ip,
         _gateways(message),
         special.get("metadata"),
+        (_version(message.get("ovs_version")), _version(message.get("agent_version"))),
     )
+
+
+def _version(said: object) -> str | None:
+    return said[:64] if isinstance(said, str) else None
 
 
 def _gateways(message: Mapping[str, Any]) -> dict[str, int]:

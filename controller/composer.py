@@ -1,6 +1,7 @@
 """Puts it together: store changes and port bindings in, bridges told, acknowledgements counted.
 
-Runs on eventlet's one thread; nothing here blocks.
+Runs on eventlet's one thread; nothing here blocks, but for questions and for a switch that claims a
+datapath id which is taken.
 
 No bridge is touched before the store has been read and the agents of all expected hosts have been heard: after a
 restart a host that has not reported yet would look as if its instances were gone, and the others would drop their
@@ -22,6 +23,7 @@ from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from controller.acknowledgements import Acknowledgements
+from controller.admission import Admission
 from controller.agent_channel import AgentChannel
 from controller.announcer import Announcer
 from controller.bindings import HostPorts
@@ -34,10 +36,12 @@ from controller.narrowing import Concerned
 from controller.packet_handlers import HANDLERS
 from controller.packet_in import Handler
 from controller.pending import Span
+from controller.refusals import Refusals
 from controller.session import Session
 from controller.sweeper import Sweeper
+from controller.switches import Switches
 from controller.world import Dirty, World
-from econe_api.store.records import Batch
+from econe_api.store.records import Batch, Kind
 from flowrules.addresses import ipv4_to_text
 from flowrules.intent import Intent, Revocation
 
@@ -74,7 +78,10 @@ class Composer:
         self.loaded = False  # has the store been read?
         self.store_problem: str | None = None
         self._agents: dict[str, int] = {}  # host -> number of its live agent connection
-        self._sessions: dict[int, Session] = {}  # by dpid
+        self._heard: dict[str, float] = {}  # host -> when its agent last said something, on the monotonic clock
+        self.refusals = Refusals(time.monotonic)
+        self.admission = Admission(self.refusals)
+        self._switches = Switches(self.refusals, self.switch_lost)
         self.channel = AgentChannel()
         self.audited: dict[str, list[Finding]] = {}  # what the last audit of each host found
         self._announcer = Announcer(self)
@@ -88,13 +95,13 @@ class Composer:
         eventlet.spawn_after(grace, self._start)
 
     def _start_when_heard(self) -> None:
-        if not self._going and (self._started or (self.loaded and self.world.index.hosts.keys() >= self._expected)):
+        if not self._going and (self._started or (self.loaded and self.world.index.hosts.keys() >= self._awaited())):
             self._start()
 
     def _start(self) -> None:
         """Let the bridges go, if the store has been read; every later bridge goes at once."""
         if not self._started:
-            silent = sorted(self._expected - self.world.index.hosts.keys())
+            silent = sorted(self._awaited() - self.world.index.hosts.keys())
             if silent:
                 LOG.warning("no agent has reported from %s; going on without", ", ".join(silent))
         self._started = True
@@ -102,6 +109,9 @@ class Composer:
             self._going = True
             for bridge in self.bridges.values():
                 bridge.start()
+
+    def _awaited(self) -> set[str]:
+        return {host for host in self._expected if not self.admission.removed(host)}
 
     # Store.
 
@@ -112,15 +122,33 @@ class Composer:
         self.loaded = True
         self.store_problem = None
         self._mark(dirty, Span(since, batch.revision), batch.requests)
+        if any(change.kind is Kind.HOST for change in batch.changes) or batch.full:
+            self.admission.update(self.world.index.enrolled)
+            for host in [host for host in self.bridges if self.admission.removed(host)]:
+                self._forget(host)
         self._start_when_heard()
         batches, self._batches = self._batches, Event()
         batches.send()
+
+    def _forget(self, host: str) -> None:
+        """A host was taken out: what its agent said is no longer true."""
+        LOG.info("host %s was removed", host)
+        self.channel.closed(host)
+        self._agents.pop(host, None)
+        self._mark(self.world.bind(host, None), self._now())
+        self.bridges.pop(host).stop()
+        self.settled(host)
 
     # Agents.
 
     def agent_connected(self, host: str, connection: int) -> None:
         """An agent said hello; a newer connection of one host replaces the older."""
         self._agents[host] = connection
+        self.agent_heard(host)
+
+    def agent_heard(self, host: str) -> None:
+        """An agent said something."""
+        self._heard[host] = time.monotonic()
 
     def agent_lost(self, host: str, connection: int) -> None:
         """An agent's connection ended.  What it said stays true: silence is not an empty host."""
@@ -129,6 +157,8 @@ class Composer:
 
     def take_snapshot(self, host: str, ports: HostPorts) -> str | None:
         """An agent's snapshot; returns a refusal in words when another host already has this datapath."""
+        if self.admission.removed(host):
+            return f"host {host} was removed"
         for other, known in self.world.index.hosts.items():
             if other != host and known.dpid == ports.dpid:
                 return f"datapath {ports.dpid:016x} belongs to host {other} already; give one of them another"
@@ -141,10 +171,11 @@ class Composer:
         if before is not None:
             # An agent that has just started has not asked yet; what was known is good until it knows better.
             ports = replace(ports, gateways={**before.gateways, **ports.gateways})
-        self._mark(self.world.bind(host, ports), Span(self.world.revision - 1, self.world.revision))
+        self.agent_heard(host)
+        self._mark(self.world.bind(host, ports), self._now())
         if before is not None and before.dpid != ports.dpid and bridge.session is not None:
             bridge.detach(bridge.session)
-        session = self._sessions.get(ports.dpid)
+        session = self._switches.of(host, ports.dpid)
         if session is not None and bridge.session is not session:
             bridge.attach(session)
         self._start_when_heard()
@@ -152,17 +183,21 @@ class Composer:
 
     # Switches.
 
-    def switch_connected(self, dpid: int, session: Session) -> None:
-        """A switch is past its handshake; its agent may or may not have been heard yet."""
-        self._sessions[dpid] = session
+    def switch_connected(self, dpid: int, session: Session, owner: str | None = None) -> None:
+        """A switch is past its handshake; its agent may or may not have been heard yet.
+
+        ``owner`` is the host whose certificate it has shown, None without TLS.  Raises
+        :class:`controller.admission.RefusedError` when it may not have this datapath id.  Where that is taken this
+        waits for its holder (:meth:`controller.switches.Switches.enter`).
+        """
+        self._switches.enter(dpid, owner, session, self.world.index.hosts)
         for host, ports in self.world.index.hosts.items():
             if ports.dpid == dpid:
                 self.bridges[host].attach(session)
 
-    def switch_lost(self, dpid: int, session: Session) -> None:
+    def switch_lost(self, session: Session) -> None:
         """The connection of a switch ended."""
-        if self._sessions.get(dpid) is session:
-            del self._sessions[dpid]
+        self._switches.leave(session)
         session.close()
         for bridge in self.bridges.values():
             if bridge.session is session:
@@ -226,14 +261,18 @@ class Composer:
 
     def settled(self, host: str) -> None:
         """Look at a bridge again, and wake whoever waits for it."""
-        bridge = self.bridges[host]
+        bridge = self.bridges.get(host)
+        reachable = bridge is not None and bridge.session is not None
         for hosts, is_one in (
-            (self._connected, bridge.session is not None),
-            (self._unsynced, bridge.session is not None and not bridge.synced),
-            (self._behind, bridge.behind),
+            (self._connected, reachable),
+            (self._unsynced, reachable and bridge is not None and not bridge.synced),
+            (self._behind, bridge is not None and bridge.behind),
         ):
             (hosts.add if is_one else hosts.discard)(host)
-        self._waits.settled(host, bridge.has_installed if bridge.session is not None else None)
+        self._waits.settled(host, bridge.has_installed if bridge is not None and reachable else None)
+
+    def _now(self) -> Span:
+        return Span(self.world.revision - 1, self.world.revision)
 
     def _mark(self, dirty: Dirty, span: Span, requests: Iterable[str] = ()) -> None:
         for host, keys in dirty.items():
@@ -276,10 +315,7 @@ class Composer:
         unlike = len({ports.mode for ports in self.world.index.hosts.values()}) > 1
         hosts = [self._host_status(host, unlike=unlike) for host in sorted(self.bridges)]
         problems = [] if self.loaded else ["the store has not been read yet"]
-        known = {ports.dpid for ports in self.world.index.hosts.values()}
-        problems += [
-            f"switch {dpid:016x} is connected but no agent claims it" for dpid in self._sessions.keys() - known
-        ]
+        problems += [*self._switches.strangers(self.world.index.hosts), *self.refusals.problems()]
         if self.store_problem:
             problems.append(self.store_problem)
         return {
@@ -297,6 +333,7 @@ class Composer:
             "meter_mods": sum(bridge.meters.mods for bridge in bridges),
             "bundles": sum(bridge.bundles for bridge in bridges),
             "marked": self._sweeper.marked,
+            "refused_peers": self.refusals.count,
             "compiled": sum(bridge.desired.counters.compiled for bridge in bridges),
             "resolved": sum(bridge.desired.counters.resolved for bridge in bridges),
         }
@@ -323,6 +360,9 @@ class Composer:
             "dpid": f"{ports.dpid:016x}",
             "connected": bridge.session is not None,
             "agent": host in self._agents,
+            "ovs_version": ports.versions[0],
+            "agent_version": ports.versions[1],
+            "seen": round(time.monotonic() - self._heard[host], 1),
             "in_sync": bridge.session is not None and bridge.synced and not bridge.behind,
             "desired": self.world.revision,
             "installed": bridge.installed_revision,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from controller.index import Index
 from controller.keys import Key
 from controller.projection import resolve
+from flowrules.compile_group import TooManyRemotesError
 from flowrules.compiler import Fragment, compile_intent
 from flowrules.diff import Key as FlowKey
 from flowrules.flow import Flow
@@ -65,6 +66,11 @@ class Desired:
                 intent = resolve(index, self.host, key)
                 unchanged = (known is None) if intent is None else (known is not None and known[0] == intent)
                 fragment = () if unchanged or intent is None else compile_intent(intent)
+            except TooManyRemotesError as error:
+                # What cannot be enforced allows nothing; older rules, of which some may have been revoked, do not stay.
+                self.problems[key] = f"{key}: {error}"
+                draft[key] = None
+                continue
             except Exception as error:
                 self.problems[key] = f"{key}: {type(error).__name__}: {error}"
                 draft.pop(key, None)

@@ -5,12 +5,18 @@ trace, and opened so that no two controllers ever share one.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
+
+import eventlet
 
 from econe_api.config import Config
 
 _PROBE = 1.0
+#: Connections that wait to be accepted; with few, a burst of strangers makes a switch wait to send its SYN again.
+_BACKLOG = 4096
 
 
 class DoorError(Exception):
@@ -28,6 +34,28 @@ def check(config: Config) -> None:
     check_socket(config.controller.socket)
 
 
+def check_exposure(openflow: str, config: Config) -> None:
+    """See that nothing that others can reach is without TLS, unless the configuration says so; raises
+    :class:`DoorError`.  ``openflow`` is the host part of that listener's address.
+    """
+    if config.controller.tls or config.controller.allow_plaintext:
+        return
+    agents = config.controller.agent_listen.rpartition(":")[0].strip("[]")
+    for what, host in (("OpenFlow", openflow), ("agents", agents)):
+        if not _is_loopback(host):
+            raise DoorError(
+                f"the address for {what}, {host}, can be reached by others and has no TLS: set controller.tls = true, "
+                "or controller.allow_plaintext = true on a network that is yours alone"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_port(host: str, port: int, what: str, mend: str) -> None:
     """See that nobody listens on a TCP port yet; raises :class:`DoorError`."""
     with socket.socket(family(host), socket.SOCK_STREAM) as probe:
@@ -37,6 +65,12 @@ def check_port(host: str, port: int, what: str, mend: str) -> None:
         except OSError as error:
             cause = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror or error})"
             raise DoorError(f"{what} {host}:{port} {cause}: is another controller running? Else {mend}") from error
+
+
+def listen(host: str, port: int) -> Any:
+    """Return a green socket that listens; raises ``OSError``."""
+    # Eventlet would let a second controller share the port, and half of the peers would go to each.
+    return eventlet.listen((host, port), family=family(host), backlog=_BACKLOG, reuse_port=False)
 
 
 def family(host: str) -> socket.AddressFamily:

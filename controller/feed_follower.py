@@ -17,6 +17,7 @@ from econe_api.store.records import (
     Batch,
     Change,
     GroupRecord,
+    HostRecord,
     InterfaceRecord,
     Kind,
     PoolRecord,
@@ -41,6 +42,7 @@ _RECORDS: dict[Kind, type[Any]] = {
     Kind.INTERFACE: InterfaceRecord,
     Kind.GROUP: GroupRecord,
     Kind.ADDRESS: AddressRecord,
+    Kind.HOST: HostRecord,
 }
 
 

@@ -14,6 +14,7 @@ from controller.bindings import HostPorts
 from econe_api.store.records import (
     AddressRecord,
     GroupRecord,
+    HostRecord,
     InterfaceRecord,
     PoolRecord,
     PrefixListRecord,
@@ -49,6 +50,8 @@ class Index:
     addresses: dict[str, AddressRecord] = field(default_factory=dict)
     prefix_lists: dict[str, PrefixListRecord] = field(default_factory=dict)
     hosts: dict[str, HostPorts] = field(default_factory=dict)
+    #: What the store says of hosts, whether they have been heard or not.
+    enrolled: dict[str, HostRecord] = field(default_factory=dict)
     revocation: Revocation = Revocation.CUT
     #: The operator's networks that instances may reach by elastic IPs, or may not, beyond what is so by default.
     allowed_destinations: tuple[str, ...] = ()

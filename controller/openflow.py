@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from socket import SHUT_RDWR
 from struct import Struct, unpack_from
 from typing import Any, TypeVar
 
-from eventlet import sleep
+import eventlet
 from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
 from controller import wire
+from controller.guard import Frame
 from controller.openflow_errors import ApplyError, Refusal, read_refusal
-from controller.wire import Frame
 from flowrules import encode
 from flowrules.counters import FlowCount, decode_flow_counts
 from flowrules.decode import DecodeError, InstalledFlow, decode_flow_stats
@@ -33,13 +36,15 @@ from flowrules.meters import MULTIPART_METER_CONFIG, Meter, decode_meter_config,
 
 LOG = logging.getLogger(__name__)
 
-#: Bigger bundles stop the forwarding of a userspace switch noticeably while they are committed.
-BUNDLE_LIMIT = 10_000
+#: Messages that a busy switch takes in a second at the very least; Open vSwitch takes a hundred times as many.
+_SLOWEST = 2_000
 #: Ryu queues 16 buffers; messages are joined so that a first synchronisation needs few.
 _BUFFER_BYTES = 256 * 1024
 _MAX_XID = 0xFFFFFFFF
 #: A million flows need a third of this.
 _MAX_ANSWER_BYTES = 512 * 1024 * 1024
+#: What Python needs for a frame besides its body.
+_FRAME_BYTES = 200
 _MULTIPART_MORE = 1
 _MULTIPART_HEADER = 8
 _Item = TypeVar("_Item")
@@ -69,7 +74,7 @@ class _Exchange:
         return self.first <= xid <= self.last or (self.earlier is not None and xid in self.earlier)
 
     def take(self, frame: Frame) -> None:
-        self._size += len(frame.body)
+        self._size += _FRAME_BYTES + len(frame.body)
         if self._size > _MAX_ANSWER_BYTES:
             self.abandon("the answer does not end")
         elif frame.type == MessageType.ERROR:
@@ -87,7 +92,8 @@ class _Exchange:
 class OpenFlowSession:
     """The one way to talk OpenFlow over ``datapath`` (a Ryu ``Datapath`` past its handshake).
 
-    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them).  Call :meth:`close` when
+    ``timeout`` bounds, in seconds, every exchange with the switch (a bundle is two of them); one of many messages gets
+    the time that a slow switch takes for them besides.  Call :meth:`close` when
     Ryu reports the datapath dead.
     """
 
@@ -98,6 +104,7 @@ class OpenFlowSession:
         self._one_bundle = Semaphore(1)
         self._next_bundle = 1
         self._closed = False
+        self._heard = 0
         self._complained = False
         self._packet_in: Callable[[OpenFlowSession, bytes], None] | None = None
         wire.attach(datapath, self._receive)
@@ -107,24 +114,35 @@ class OpenFlowSession:
         """The datapath id that the switch told."""
         return int(self._datapath.id)
 
+    @property
+    def address(self) -> str:
+        """The address that the switch has connected from."""
+        return str(self._datapath.address[0])
+
+    def is_there(self, patience: float) -> bool:
+        """Does the switch say anything within ``patience`` seconds, if only the answer to a barrier?"""
+        before = self._heard
+        try:
+            with Timeout(patience, OutcomeUnknownError("silence")):
+                self._exchange(0, lambda _xid: [])
+        except OutcomeUnknownError:
+            return not self._closed and self._heard != before
+        return True
+
     def apply(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         """Send flow-mods, deletes first, and return when they are in force.
 
-        Up to :data:`BUNDLE_LIMIT` flow-mods are one atomic change; more are several, in order.  A single one needs no
-        bundle to be that, and half the messages (docs/adr/0026-cost-of-a-change.md).
+        However many they are, they are one atomic change (docs/adr/0028-one-change-one-bundle.md).  A single one needs
+        no bundle to be that, and half the messages (docs/adr/0026-cost-of-a-change.md).
 
-        Raises :class:`ApplyError` when the switch refuses one (nothing of its bundle is applied; earlier bundles
-        are), :class:`OutcomeUnknownError` on a timeout or a lost connection.
+        Raises :class:`ApplyError` when the switch refuses one (nothing is applied), :class:`OutcomeUnknownError` on a
+        timeout or a lost connection.
         """
-        first = len(deletes)
         with self._one_bundle:
-            if first + len(adds) == 1:
-                self._apply_one((*deletes, *adds[:1])[0])
-                return
-            for start in range(0, first + len(adds), BUNDLE_LIMIT):
-                end = start + BUNDLE_LIMIT
-                messages = [*deletes[start:end], *adds[max(start - first, 0) : max(end - first, 0)]]
-                self._apply_bundle(messages, start)
+            if len(deletes) + len(adds) == 1:
+                self._apply_one((*deletes, *adds)[0])
+            elif deletes or adds:
+                self._apply_bundle(deletes, adds)
 
     def dump(self, cookie: int = 0, cookie_mask: int = 0) -> list[InstalledFlow]:
         """Read all flows back whose cookie equals ``cookie`` in the bits of ``cookie_mask``.
@@ -152,7 +170,7 @@ class OpenFlowSession:
         """The OpenFlow port number of every port of the bridge, by name; raises as :meth:`dump`."""
         exchange = self._exchange(1, lambda xid: [encode.port_description_request(xid)])
         found: dict[str, int] = {}
-        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, _decode_ports):
+        for part in self._parts(exchange, encode.MULTIPART_PORT_DESC, decode_ports):
             found.update(part)
         return found
 
@@ -220,28 +238,34 @@ class OpenFlowSession:
         for exchange in self._exchanges:
             exchange.abandon("connection lost")
 
+    def hang_up(self) -> None:
+        """End the session and the connection; does not block."""
+        self.close()
+        # Closing puts an event into the application's queue, for whose room its own greenlet must not wait.
+        eventlet.spawn(_hang_up, self._datapath)
+
     def _apply_one(self, message: bytes) -> None:
         sent = self._exchange(1, lambda xid: [with_xid(message, xid)])
         if sent.refusals:
             raise ApplyError([refusal.of_message(0, message) for refusal in sent.refusals])
 
-    def _apply_bundle(self, messages: Sequence[bytes], position: int) -> None:
+    def _apply_bundle(self, deletes: Sequence[bytes], adds: Sequence[bytes]) -> None:
         bundle_id = self._next_bundle
         self._next_bundle = self._next_bundle % _MAX_XID + 1
 
         def filled(xid: int) -> Iterator[bytes]:
             yield encode.bundle_open(bundle_id, xid)
-            for number, message in enumerate(messages, xid + 1):
+            for number, message in enumerate(chain(deletes, adds), xid + 1):
                 yield encode.bundle_add(bundle_id, message, number)
 
-        added = self._exchange(1 + len(messages), filled)
+        added = self._exchange(1 + len(deletes) + len(adds), filled)
         if added.refusals:
             self._exchange(1, lambda xid: [encode.bundle_discard(bundle_id, xid)])
-            raise ApplyError(_named(added.refusals, added.first, messages, position))
+            raise ApplyError(_named(added.refusals, added.first, deletes, adds))
         committed = self._exchange(1, lambda xid: [encode.bundle_commit(bundle_id, xid)], earlier=added)
         if committed.refusals:
             # Refusals of single messages carry the xid under which the message was added.
-            raise ApplyError(_named(committed.refusals, added.first, messages, position))
+            raise ApplyError(_named(committed.refusals, added.first, deletes, adds))
         if not any(_is_commit_reply(frame, bundle_id) for frame in committed.replies):
             raise OutcomeUnknownError(f"bundle {bundle_id} was not acknowledged")
 
@@ -255,7 +279,8 @@ class OpenFlowSession:
         exchange = _Exchange(first, first + count, earlier)
         self._exchanges.append(exchange)
         try:
-            with Timeout(self._timeout, OutcomeUnknownError(f"no answer within {self._timeout:g} s")):
+            patience = self._timeout + count / _SLOWEST
+            with Timeout(patience, OutcomeUnknownError(f"no answer within {patience:g} s")):
                 self._send([*make(first), encode.barrier_request(first + count)])
                 exchange.ended.wait()
         finally:
@@ -277,7 +302,7 @@ class OpenFlowSession:
             if len(buffer) >= _BUFFER_BYTES:
                 self._send_buffer(buffer)
                 buffer = bytearray()
-                sleep(0)  # it goes out, and echoes are answered, while the next one is made
+                eventlet.sleep(0)  # it goes out, and echoes are answered, while the next one is made
         self._send_buffer(buffer)
 
     def _send_buffer(self, buffer: bytearray) -> None:
@@ -285,6 +310,7 @@ class OpenFlowSession:
             raise OutcomeUnknownError("connection lost")
 
     def _receive(self, frame: Frame) -> None:
+        self._heard += 1
         if frame.type == MessageType.PACKET_IN:
             if self._packet_in is not None:
                 self._packet_in(self, frame.body)
@@ -300,17 +326,26 @@ class OpenFlowSession:
         LOG.log(level, "%s: unexpected %s, xid %#x", self._datapath.address, frame.type.name, frame.xid)
 
 
-def _named(refusals: Iterable[Refusal], first: int, messages: Sequence[bytes], position: int) -> list[Refusal]:
+def _hang_up(datapath: Any) -> None:
+    datapath.close()
+    with suppress(OSError):  # wakes whoever reads, who would wait for the peer otherwise
+        datapath.socket.shutdown(SHUT_RDWR)
+
+
+def _named(refusals: Iterable[Refusal], first: int, deletes: Sequence[bytes], adds: Sequence[bytes]) -> list[Refusal]:
     """Tell which flow-mod was refused; message ``first`` of a bundle is its opening, then the flow-mods follow."""
     named = []
     for refusal in refusals:
         number = refusal.xid - first - 1
-        known = 0 <= number < len(messages)
-        named.append(refusal.of_message(position + number, messages[number]) if known else refusal)
+        if 0 <= number < len(deletes) + len(adds):
+            sent = deletes[number] if number < len(deletes) else adds[number - len(deletes)]
+            named.append(refusal.of_message(number, sent))
+        else:
+            named.append(refusal)
     return named
 
 
-def _decode_ports(body: bytes) -> list[tuple[str, int]]:
+def decode_ports(body: bytes) -> list[tuple[str, int]]:
     """Name and number of each ``struct ofp_port``; the guard has checked that they are whole."""
     return [(name.rstrip(b"\0").decode(errors="replace"), number) for number, name in _PORT.iter_unpack(body)]
 

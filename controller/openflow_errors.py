@@ -8,7 +8,7 @@ from struct import unpack_from
 
 from ryu.ofproto import ofproto_v1_3
 
-from controller.wire import Frame
+from controller.guard import Frame
 from flowrules.encode import ONF_EXPERIMENTER
 
 _EXPERIMENTER = 0xFFFF

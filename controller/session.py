@@ -44,5 +44,15 @@ class Session(Protocol):
     def emit(self, message: bytes) -> None:
         """Send a message that nobody answers."""
 
+    @property
+    def address(self) -> str:
+        """Where the switch has connected from."""
+
+    def is_there(self, patience: float) -> bool:
+        """Does the switch say anything within so many seconds?"""
+
     def close(self) -> None:
         """End the session."""
+
+    def hang_up(self) -> None:
+        """End the session and its connection."""

@@ -66,6 +66,7 @@ class World:
             Kind.INTERFACE: self._set_interface,
             Kind.GROUP: self._set_group,
             Kind.ADDRESS: self._set_address,
+            Kind.HOST: lambda name, record: _put(self.index.enrolled, name, record),
         }
 
     def apply(self, batch: Batch) -> Dirty:
@@ -205,6 +206,7 @@ class World:
             (Kind.SUBNET, index.subnets),
             (Kind.VPC, index.vpcs),
             (Kind.POOL, index.pools),
+            (Kind.HOST, index.enrolled),
         )
         for kind, records in present:
             yield from [Change(kind, key, None) for key in records if (kind, key) not in named]

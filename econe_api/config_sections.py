@@ -56,6 +56,8 @@ class ControllerConfig:
     ``revoked_connections`` says what becomes of a connection whose rule has gone: ``cut`` or ``keep``;
     ``audit_interval`` seconds lie between two audits, 0 = none.  ``allowed_destinations`` and ``denied_destinations``
     are IPv4 networks that instances may reach by their elastic IPs, or may not, besides what is so by default.
+    With ``tls`` switches and agents must show a certificate of this cloud; ``allow_plaintext`` lets both listeners go
+    without it on addresses that others can reach.
     """
 
     socket: Path
@@ -64,6 +66,8 @@ class ControllerConfig:
     audit_interval: float = 60.0
     allowed_destinations: tuple[str, ...] = ()
     denied_destinations: tuple[str, ...] = ()
+    tls: bool = False
+    allow_plaintext: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,8 @@ def read_controller(table: Table, state: Path) -> ControllerConfig:
         audit_interval=table.seconds("audit_interval", 60.0),
         allowed_destinations=table.networks("allowed_destinations"),
         denied_destinations=table.networks("denied_destinations"),
+        tls=table.boolean("tls", default=False),
+        allow_plaintext=table.boolean("allow_plaintext", default=False),
     )
     for network in controller.allowed_destinations:
         if network in controller.denied_destinations:

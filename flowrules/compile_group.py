@@ -35,6 +35,9 @@ _TYPE_FIELDS = {
     IpProtocol.ICMPV6: (f.ICMPV6_TYPE, f.ICMPV6_CODE),
 }
 
+#: Remotes that one cell may look up, at 40 bytes each; as many rules as a group can have.
+MOST_REMOTES = 1_500
+
 
 def remote_set_id(remote: RemoteSet) -> int:
     """The 64 bits that name a remote set in the pipeline.
@@ -107,10 +110,16 @@ def _cell_matches(cell: Cell, family: Match) -> list[Match]:
 def _look_up(remotes: Remotes, table: int) -> list[Action]:
     if ANYWHERE in remotes or ANYWHERE_IPV6 in remotes:
         return [Load(f.VERDICT, 1)]
+    if len(remotes) > MOST_REMOTES:
+        raise TooManyRemotesError(f"{len(remotes)} remotes of one port, more than the {MOST_REMOTES} that fit a flow")
     actions: list[Action] = []
     for remote in sorted(remote_set_id(remote) for remote in remotes):
         actions += [Load(f.REMOTE_SET, remote), Resubmit(table)]
     return actions
+
+
+class TooManyRemotesError(ValueError):
+    """The lookups of one cell would not fit the 65,535 bytes of an OpenFlow message."""
 
 
 def compile_member(member: Member) -> tuple[Flow, ...]:

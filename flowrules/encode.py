@@ -62,7 +62,9 @@ class MessageType(IntEnum):
     MULTIPART_REPLY = 19
     BARRIER_REQUEST = 20
     BARRIER_REPLY = 21
+    QUEUE_GET_CONFIG_REPLY = 23
     ROLE_REPLY = 25
+    GET_ASYNC_REPLY = 27
 
 
 class BundleControl(IntEnum):

@@ -12,6 +12,7 @@ from channel.client import ChannelError
 from econe_api.config import ConfigError
 from econe_api.store.errors import StoreError
 from econe_api.vnm.native import RefusedError
+from sluice.agent_commands import AgentError
 from sluice.commands import cli
 
 FAILED = 1
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "sluice"
         return _fail(f"{error.format_message().rstrip('.')}; see '{path} --help'")
-    except (ChannelError, ConfigError, StoreError, RefusedError) as error:
+    except (AgentError, ChannelError, ConfigError, StoreError, RefusedError) as error:
         return _fail(str(error))
     except BrokenPipeError:
         # The reader of our output has gone: nothing to tell it, and Python must not try at exit.

@@ -9,8 +9,10 @@ import click
 from econe_api.config import load
 from sluice.account_commands import account, quota
 from sluice.address_commands import usage, whohad
+from sluice.agent_commands import agent
 from sluice.audit_command import audit
 from sluice.config_command import config
+from sluice.host_commands import host
 from sluice.instance_commands import instance
 from sluice.key_commands import key
 from sluice.log_command import log
@@ -41,9 +43,27 @@ First steps:
 @click.pass_context
 def cli(context: click.Context, config_file: Path | None) -> None:
     """Run a cloud's elastic IPs and security groups on Open vSwitch."""
-    if context.invoked_subcommand != config.name:  # which has to live with a file that is wrong
+    # The one has to live with a file that is wrong, the other is for hosts that have none.
+    if context.invoked_subcommand not in (config.name, agent.name):
         context.obj = load(config_file)
 
 
-for command in (account, key, quota, pool, instance, status, audit, trace, log, whohad, usage, opennebula, config):
+_COMMANDS = (
+    account,
+    key,
+    quota,
+    pool,
+    host,
+    agent,
+    instance,
+    status,
+    audit,
+    trace,
+    log,
+    whohad,
+    usage,
+    opennebula,
+    config,
+)
+for command in _COMMANDS:
     cli.add_command(command)

@@ -5,16 +5,22 @@ The demo, ``scripts/up`` and the tests all build it here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from certificates.files import HostFolder
 from channel.client import request
 from econe_api.compute.libvirt_xml import interface_uuid
 from econe_api.compute.namespaces import guest_namespace
 from econe_api.config import Config, load
+from econe_api.store.store import Store
+from sluice import invitation
 from topologies import cloud_file, control_plane, layout
 from topologies.control_plane import PUBLIC_RANGE, Keys, Processes
 from topologies.daemon import Daemon
@@ -27,6 +33,7 @@ from topologies.vantage import Vantage
 if TYPE_CHECKING:
     from topologies.machines import Machines
 
+_TOKEN_LIFE = timedelta(minutes=10)
 _LONGEST_STATE = 72  # bytes; the path of the longest socket in it must stay below Linux's 108
 
 
@@ -41,7 +48,7 @@ class Plan:
     ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` of each of ``api_workers`` processes answer
     calls.  ``settings`` is more TOML for the configuration, ``agent_options`` are more arguments of every agent.
     ``backend`` is "namespace", or "libvirt": real virtual machines, for which ``scripts/setup libvirt`` installs what
-    is needed.
+    is needed.  With ``tls`` hosts join with tokens, and switches and agents talk to the controller by mutual TLS.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Plan:
     settings: str = ""
     agent_options: tuple[str, ...] = ()
     backend: str = "namespace"
+    tls: bool = False
 
 
 class Cloud:
@@ -233,10 +241,38 @@ class Cloud:
             memory_mib=plan.memory_mib,
             api_threads=plan.api_threads,
             api_workers=plan.api_workers,
+            tls=plan.tls,
             more=plan.settings,
         )
         cloud_file.write(self.config_file, self._port, layout.CONTROLLER_IP, hypervisors, settings)
         self._config = load(self.config_file)
+
+    def certificate(self, host: str) -> Path:
+        """Return the folder of a host's key and certificate; there is something in it with TLS only."""
+        return self.plan.state.absolute() / f"{host}-tls"
+
+    def invite(self, host: str) -> str:
+        """Return a join token for a host."""
+        store = Store.open(self.config)
+        try:
+            return invitation.invite(self.config, store, host, _TOKEN_LIFE, again=True).token
+        finally:
+            store.close()
+
+    def _join_all(self) -> None:
+        new = [host for host in self.lab.hypervisors if HostFolder(self.certificate(host)).current() is None]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(lambda host: self.join(host, self.invite(host), self.certificate(host)), new))
+
+    def join(self, host: str, token: str, folder: Path) -> None:
+        """Have a host use a join token, as its operator would; LabError when it is refused."""
+        file = folder.with_suffix(".toml")
+        where = f"tls://{layout.CONTROLLER_IP}:{cloud_file.AGENT_PORT}"
+        arguments = ("--controller", where, "--folder", str(folder), "--file", str(file))
+        command = (sys.executable, "-m", "sluice", "agent", "join", token, *arguments)
+        done = Vantage(self.lab.netns(host)).run(*command, seconds=control_plane.START)
+        if done.returncode != 0:
+            raise LabError(f"host {host} could not join: {' '.join(done.stderr.split())}")
 
     def _start_processes(self) -> None:
         management = self.lab.netns(layout.MANAGEMENT)
@@ -244,8 +280,13 @@ class Cloud:
         self._processes.start("controller", ("controller", *openflow), management)
         self._processes.start("compute", ("econe_api.compute",))
         self._processes.start("api", ("econe_api",))
+        if self.plan.tls:
+            self._step("certificates of the hosts")
+            self._processes.wait("the controller", lambda: control_plane.controller_answers(self.config))
+            self._join_all()
         for host in self.lab.hypervisors:
-            arguments = ("agents", *cloud_file.agent_arguments(self.lab, host), *self.plan.agent_options)
+            certificate = self.certificate(host) if self.plan.tls else None
+            arguments = ("agents", *cloud_file.agent_arguments(self.lab, host, certificate), *self.plan.agent_options)
             self._processes.start(f"agent {host}", arguments, self.lab.netns(host))
 
 

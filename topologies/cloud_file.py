@@ -22,12 +22,13 @@ class Settings:
     """What clouds differ in.
 
     ``vcpus`` and ``memory_mib`` are each hypervisor's room for instances, ``api_threads`` of each of ``api_workers``
-    processes answer calls, ``more`` is TOML that comes last.
+    processes answer calls, with ``tls`` switches and agents need certificates, ``more`` is TOML that comes last.
     """
 
     revoked_connections: str = "cut"
     fabric: str = "vlan"
     backend: str = "namespace"
+    tls: bool = False
     vcpus: int = VCPUS
     memory_mib: int = MEMORY_MIB
     api_threads: int = 16
@@ -69,14 +70,15 @@ def options(lab: Lab) -> dict[str, dict[str, object]]:
     }
 
 
-def agent_arguments(lab: Lab, host: str) -> tuple[str, ...]:
-    """Return what the agent of ``host`` is told."""
+def agent_arguments(lab: Lab, host: str, certificate: Path | None = None) -> tuple[str, ...]:
+    """Return what the agent of ``host`` is told; with the folder of its ``certificate`` it speaks TLS."""
     switch = lab.hypervisor(host)
     number = int(host.removeprefix("h"))
     return (
         *("--host", host),
         *("--ovsdb", switch.ovsdb),
-        *("--controller", f"tcp:{layout.CONTROLLER_IP}:{OPENFLOW_PORT}"),
+        *("--controller", f"{'tcp' if certificate is None else 'ssl'}:{layout.CONTROLLER_IP}:{OPENFLOW_PORT}"),
+        *(() if certificate is None else ("--tls", str(certificate))),
         *("--report", f"{layout.CONTROLLER_IP}:{AGENT_PORT}"),
         *("--uplink", layout.UPLINK),
         *_fabric(lab, host),
@@ -112,6 +114,7 @@ workers = {settings.api_workers}
 [controller]
 agent_listen = "{controller}:{AGENT_PORT}"
 revoked_connections = {_text(settings.revoked_connections)}
+{"tls = true" if settings.tls else "allow_plaintext = true"}
 
 [compute]
 backend = {_text(settings.backend)}

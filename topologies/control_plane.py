@@ -139,6 +139,15 @@ def api_answers(port: int) -> bool:
     return False
 
 
+def controller_answers(config: Config) -> bool:
+    """Does the controller answer?"""
+    try:
+        request(config.controller.socket, {"op": "status"}, 5.0)
+    except ChannelError:
+        return False
+    return True
+
+
 def hosts_installed(config: Config) -> bool:
     """Is every hypervisor connected, with its agent, and as it should be?"""
     try:

@@ -39,6 +39,7 @@ def main() -> int:
         help=f"elastic IPs to hand out, of {layout.PUBLIC_CIDR} (default 198.51.100.64-198.51.100.127)",
     )
     add("--fabric", choices=layout.FABRICS, default="vlan", help="what the fabric tells VPCs apart by (default vlan)")
+    add("--tls", action="store_true", help="switches and agents talk to the controller by mutual TLS")
     options = parser.parse_args()
     return command.run(PROG, lambda interrupts: _up(options, interrupts))
 
@@ -46,7 +47,8 @@ def main() -> int:
 def _up(options: Namespace, interrupts: Interrupts) -> int:
     with _state(options) as state:
         first, last = options.public_range
-        plan = Plan(options.name, state, options.hypervisors, options.api_port, first, last, options.fabric)
+        size = (options.name, state, options.hypervisors, options.api_port)
+        plan = Plan(*size, first, last, options.fabric, tls=options.tls)
         cloud = Cloud(plan, lambda text: _say(f"  {text}"), interrupts.check)
         _say("Building the cloud")
         try:

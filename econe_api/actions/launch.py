@@ -24,6 +24,7 @@ from econe_api.actions.launch_interfaces import LaunchedInterfaces
 from econe_api.actions.launch_request import LaunchRequest
 from econe_api.call import Call
 from econe_api.errors import Ec2Error
+from econe_api.store.hosts import closed_to_new
 from econe_api.store.quotas import INSTANCES
 from econe_api.store.schema import client_tokens, instances
 from econe_api.store.transaction import Transaction
@@ -122,12 +123,14 @@ def _plan(txn: Transaction, request: LaunchRequest, subnets: Sequence[Row[Any]],
             f"You have requested more instances ({request.least}) than your current instance limit of "
             f"{txn.quota(INSTANCES)} allows. Please ask the operator of the cloud for a higher limit.",
         )
-    left = rooms(txn)
+    left, closed = rooms(txn), closed_to_new(txn.connection)
     links.look_for_addresses(subnets)
     plans = []
     for subnet in subnets:
-        hosts_here = [host.name for host in txn.config.hypervisors if host.zone == subnet.zone]
-        here = {name: left[name] for name in hosts_here if request.host in (None, name)}
+        open_here = [
+            host.name for host in txn.config.hypervisors if host.zone == subnet.zone and host.name not in closed
+        ]
+        here = {name: left[name] for name in open_here if request.host in (None, name)}
         hosts = placement.spread(here, request.size, most)
         count = min(len(hosts), links.most_in(subnet, len(hosts)))
         plans.append((count, _Plan(subnet, hosts), sum(room.memory_mib for room in here.values())))

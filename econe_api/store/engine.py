@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from econe_api.store import (
     address_tables,
     history_tables,
+    host_tables,
     image_tables,
     key_tables,
     metadata_tables,
@@ -33,6 +34,7 @@ from econe_api.store.schema import counters, metadata
 TABLES = (
     address_tables,
     history_tables,
+    host_tables,
     image_tables,
     key_tables,
     metadata_tables,

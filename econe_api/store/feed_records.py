@@ -10,10 +10,12 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, Connection, Select, select, true
 
 from econe_api.store.attachments import DETACHING
+from econe_api.store.host_tables import host_certificates, hosts, join_tokens
 from econe_api.store.prefix_list_tables import prefix_list_entries, prefix_lists
 from econe_api.store.records import (
     AddressRecord,
     GroupRecord,
+    HostRecord,
     InterfaceRecord,
     Kind,
     PoolRecord,
@@ -144,6 +146,21 @@ def _addresses(connection: Connection, only: Keys) -> Found:
         )
 
 
+def _hosts(connection: Connection, only: Keys) -> Found:
+    serials: defaultdict[str, list[str]] = defaultdict(list)
+    held = host_certificates.c
+    holding = select(held.host, held.serial).where(held.revoked.is_(None), _within(held.host, only))
+    for row in connection.execute(holding.order_by(held.serial)):
+        serials[row.host].append(row.serial)
+    invitations: defaultdict[str, list[str]] = defaultdict(list)
+    token = join_tokens.c
+    unused = select(token.host, token.digest).where(token.used.is_(None), _within(token.host, only))
+    for row in connection.execute(unused.order_by(token.digest)):
+        invitations[row.host].append(row.digest)
+    for row in connection.execute(select(hosts).where(_within(hosts.c.name, only)).order_by(hosts.c.name)):
+        yield row.name, HostRecord(row.name, row.state, tuple(serials[row.name]), tuple(invitations[row.name]))
+
+
 #: How each kind is read, in an order in which what refers to another comes after it.
 READERS: Mapping[Kind, Callable[[Connection, Keys], Found]] = MappingProxyType(
     {
@@ -154,5 +171,6 @@ READERS: Mapping[Kind, Callable[[Connection, Keys], Found]] = MappingProxyType(
         Kind.GROUP: _groups,
         Kind.INTERFACE: _interfaces,
         Kind.ADDRESS: _addresses,
+        Kind.HOST: _hosts,
     }
 )

@@ -48,6 +48,8 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
     }
 )
 _MOST = 1_000_000
+#: Rules of one group and direction: as in EC2, and what one flow can look up.
+_MOST_RULES = 1_000
 _OVERRIDE = select(quotas.c.value).where(quotas.c.account == bindparam("owner"), quotas.c.name == bindparam("quota"))
 
 
@@ -70,12 +72,13 @@ def set_quota(store: Store, account: str, name: str, value: int | None) -> None:
     """Override a quota of ``account``; None returns to the default.
 
     What the account already has above a lower quota stays.  Raises StoreError for an unknown account or name and for
-    a value outside 0 to a million.
+    a value outside 0 to a million (rules per group: to a thousand).
     """
     if name not in DEFAULTS:
         raise StoreError(f"there is no quota {name!r}; known: {', '.join(sorted(DEFAULTS))}")
-    if value is not None and not 0 <= value <= _MOST:
-        raise StoreError(f"{value} is no quota; write a number from 0 to {_MOST}")
+    most = _MOST_RULES if name in (INBOUND_RULES, OUTBOUND_RULES) else _MOST
+    if value is not None and not 0 <= value <= most:
+        raise StoreError(f"{value} is no quota; write a number from 0 to {most}")
     with store.write(administration("SetQuota")) as txn:
         _check_account(txn.connection, account)
         txn.connection.execute(delete(quotas).where(quotas.c.account == account, quotas.c.name == name))

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     INTERFACE = "interface"
     GROUP = "group"
     ADDRESS = "address"
+    HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,34 @@ class AddressRecord:
     private_ip: str
 
 
-Record = VpcRecord | SubnetRecord | PoolRecord | PrefixListRecord | InterfaceRecord | GroupRecord | AddressRecord
+REMOVED = "removed"
+"""The state of a host that was taken out."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """A hypervisor that was invited, has joined or was removed (``state``).
+
+    ``serials`` are those of its certificates that hold, in hexadecimal, ``invitations`` the digests of the join tokens
+    that may be used, both in order.
+    """
+
+    name: str
+    state: str
+    serials: tuple[str, ...] = ()
+    invitations: tuple[str, ...] = ()
+
+
+Record = (
+    VpcRecord
+    | SubnetRecord
+    | PoolRecord
+    | PrefixListRecord
+    | InterfaceRecord
+    | GroupRecord
+    | AddressRecord
+    | HostRecord
+)
 
 
 @dataclass(frozen=True, slots=True)

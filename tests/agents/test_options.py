@@ -24,12 +24,13 @@ def test_everything_given() -> None:
             *("--host", "rack-1.h2", "--bridge", "br0", "--ovsdb", "tcp:127.0.0.1:6640"),
             *("--controller", "ssl:[fd00::1]:6653", "--report", "[fd00::1]:6654"),
             *("--uplink", "eth1", "--fabric", "eth2", "--datapath-type", "netdev", "--dpid", "0xA1"),
-            *("--answer-timeout", "2.5"),
+            *("--answer-timeout", "2.5", "--tls", "/var/lib/sluice-agent"),
         ]
     )
     assert (options.host, options.report, options.answer_timeout) == ("rack-1.h2", ("fd00::1", 6654), 2.5)
     assert options.bridge.ports == ("eth1", "eth2")
     assert options.bridge.dpid == "00000000000000a1"
+    assert str(options.tls) == "/var/lib/sluice-agent"
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,9 @@ def test_everything_given() -> None:
         ([*NEEDED, "--ovsdb", "unix:"], "unix:PATH"),
         ([*NEEDED, "--ovsdb", "unix:/" + "x" * 107], "107 bytes"),
         ([*NEEDED, "--ovsdb", "tcp:here:1"], "IP:PORT"),
+        ([*NEEDED, "--ovsdb", "tcp:10.0.0.9:6640"], "this host"),
+        ([*NEEDED, "--tls", "/x"], "--controller ssl:"),
+        ([*NEEDED, "--controller", "ssl:10.0.0.1:6653"], "--tls"),
         ([*NEEDED, "--controller", "10.0.0.1:6653"], "tcp:10.0.0.1:6653"),
         ([*NEEDED, "--controller", "tcp:10.0.0.1"], "IP:PORT"),
         ([*NEEDED, "--controller", "tcp:controller:6653"], "IP:PORT"),

@@ -117,6 +117,7 @@ def test_the_message_is_as_documented() -> None:
             {"name": "up0", "ofport": 1, "role": "uplink", "iface_id": None, "mac": None, "link_up": False},
         ],
         "ovs_version": "3.1.0",
+        "agent_version": None,
         "problems": ["first"],
         "fabric_mode": "vlan",
         "fabric_ip": None,

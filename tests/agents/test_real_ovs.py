@@ -25,6 +25,7 @@ def test_the_bridge_is_prepared(ovs: Any, listener: Any, start_agent: Any) -> No
         "bridge",
         "ports",
         "ovs_version",
+        "agent_version",
         "problems",
         "fabric_mode",
         "fabric_ip",

@@ -23,10 +23,12 @@ from ryu.controller import handler, ofp_handler  # noqa: E402
 from ryu.lib import hub  # noqa: E402
 from ryu.ofproto import ofproto_protocol, ofproto_v1_3  # noqa: E402
 
+from certificates.authority import CONTROLLER_NAME  # noqa: E402
 from channel.client import ChannelError, request  # noqa: E402
 from channel.frames import FrameReader, pack  # noqa: E402
 from controller import wire  # noqa: E402
 from controller.openflow import OpenFlowSession  # noqa: E402
+from flowrules.encode import HEADER  # noqa: E402
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 PATIENCE_S = 20.0
@@ -55,6 +57,10 @@ class PrivateOvs:
         for daemon in reversed(self._daemons):
             daemon.kill()
             daemon.wait(PATIENCE_S)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to ovs-vswitchd."""
+        self._daemons[-1].send_signal(number)
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
@@ -315,3 +321,56 @@ def running(tmp_path_factory):
         assert controller.lines("Traceback") == []
     finally:
         controller.end()
+
+
+def secured(port, context):
+    """A connection past the handshake of TLS."""
+    return context.wrap_socket(
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S), server_hostname=CONTROLLER_NAME
+    )
+
+
+class Mute:
+    """A peer that shakes hands as a switch and then says nothing, or what it is told."""
+
+    def __init__(self, port, dpid=0xD0, context=None):
+        self.socket = eventlet.connect(("127.0.0.1", port)) if context is None else secured(port, context)
+        self.socket.settimeout(20)
+        self.socket.sendall(HEADER.pack(4, 0, 8, 0))
+        self.answer(5, lambda xid: HEADER.pack(4, 6, 32, xid) + dpid.to_bytes(8, "big") + bytes(16))
+        self.answer(18, lambda xid: HEADER.pack(4, 19, 16, xid) + b"\0\x0d" + bytes(6))
+
+    def answer(self, kind, make):
+        """Read up to a request of this kind and answer it."""
+        while True:
+            head = self.read(8)
+            _, found, length, xid = HEADER.unpack(head)
+            self.read(length - 8)
+            if found == kind:
+                self.socket.sendall(make(xid))
+                return
+
+    def wait_closed(self):
+        """Read until the other side has closed."""
+        with contextlib.suppress(ConnectionError):
+            while self.socket.recv(65536):
+                pass
+        self.socket.close()
+
+    def read(self, size):
+        data = b""
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            assert part, "closed"
+            data += part
+        return data
+
+
+@pytest.fixture
+def mute_switch():
+    return Mute
+
+
+@pytest.fixture
+def secure_peer():
+    return secured

@@ -7,7 +7,7 @@ import pytest
 
 from controller.bindings import Binding, HostPorts
 from controller.desired import Desired
-from controller.keys import BridgeKey, PortKey
+from controller.keys import BridgeKey, GroupKey, PortKey
 from controller.world import World
 from econe_api.store.records import (
     AddressRecord,
@@ -24,6 +24,7 @@ from econe_api.store.records import (
 )
 from flowrules.addresses import mac_to_int
 from flowrules.encode import flow_add
+from flowrules.intent import Direction
 from flowrules.text import flow_text
 
 HOSTS = [f"hv{number:02}" for number in range(12)]
@@ -169,6 +170,28 @@ def test_a_fault_in_one_fragment_leaves_the_others_alone(cloud, monkeypatch):
     assert desired.flows == before
     cloud.world.index.interfaces["eni-0000"] = interface(0, "sg-default")
     desired.update(cloud.world.index, [key])
+    assert not desired.problems
+
+
+def test_a_group_that_fits_no_message_allows_nothing_and_is_named(cloud):
+    """Its older rules, of which some may have been revoked, do not stay either; whatever else there is can be sent."""
+    key = GroupKey("sg-default", Direction.INGRESS)
+    more = [
+        RuleRecord(f"sgr-{number}", False, 6, 80, 80, f"198.{18 + number // 256}.{number % 256}.1/32", None)
+        for number in range(1501)
+    ]
+    desired = cloud.desired["hv00"]
+
+    def have(*rules):
+        cloud.world.index.groups["sg-default"] = GroupRecord("sg-default", 1, "vpc-1", "default", rules)
+        desired.update(cloud.world.index, [key])
+        assert all(flow_add(flow) for flow in desired.flows.values())
+        return key in desired.fragments
+
+    assert have(OUT, *more[:1500])
+    assert not have(OUT, *more)
+    assert "1501 remotes of one port" in desired.problems[key]
+    assert have(SELF, OUT)
     assert not desired.problems
 
 

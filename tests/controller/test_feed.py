@@ -32,6 +32,7 @@ RECORDS = {
     Kind.INTERFACE: records.InterfaceRecord,
     Kind.GROUP: records.GroupRecord,
     Kind.ADDRESS: records.AddressRecord,
+    Kind.HOST: records.HostRecord,
 }
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _NUMBER = st.integers(-(1 << 31), (1 << 63) - 1)

@@ -1,9 +1,6 @@
 """The guard: what a switch says is let through, anything else ends the connection, and nothing hangs."""
 
-import logging
-import random
 import struct
-import time
 
 import eventlet
 import pytest
@@ -11,11 +8,14 @@ from ryu.controller import controller as ryu_controller
 from ryu.ofproto import ofproto_parser
 
 from controller import wire
+from controller.guard import Frame, read_frame
+from controller.guard_lists import BadFrameError
 from controller.openflow import OpenFlowSession
-from controller.wire import BadFrameError, Frame, read_frame
 from flowrules.encode import HEADER, MessageType
 
 PORT = struct.pack("!I4x6s2x16sIIIIIIII", 1, bytes(6), b"eth0", 0, 0, 0, 0, 0, 0, 0, 0)
+MATCH = struct.pack("!HH4x", 1, 4)
+FLOW = struct.pack("!H46x", 56) + MATCH
 
 
 def message(kind, body=b"", version=4, xid=7, length=None):
@@ -37,10 +37,10 @@ GOOD = [
     message(4, struct.pack("!IIIHH", 0x4F4E4600, 2300, 1, 1, 3)),
     message(6, struct.pack("!QIBB2xII", 0xD0, 0, 254, 0, 0, 0)),
     message(8, bytes(4)),
-    message(10, bytes(24)),
-    message(11, bytes(48)),
+    message(10, bytes(16) + MATCH + bytes(2)),
+    message(11, bytes(40) + MATCH),
     message(12, bytes(8) + PORT),
-    message(19, struct.pack("!HH4x", 1, 1) + bytes(112)),
+    message(19, struct.pack("!HH4x", 1, 1) + FLOW * 2),
     message(19, struct.pack("!HH4x", 13, 0) + PORT * 3),
     message(21),
     message(25, bytes(16)),
@@ -58,7 +58,8 @@ BAD = [
     (message(0, struct.pack("!HHI", 1, 8, 1 << 6 | 1 << 5), version=6), r"versions \[5, 6\], not OpenFlow 1.3"),
     (message(0, struct.pack("!HH", 1, 4), version=6), "not OpenFlow 1.3"),
     (message(1, bytes(3)), "message type 1 of 11 bytes"),
-    (message(4, bytes(7)), "message type 4 of 15 bytes"),
+    (message(4, bytes(15)), "message type 4 of 23 bytes"),
+    (message(2, bytes(1017)), "message type 2 of 1025 bytes"),
     (message(6, bytes(23)), "message type 6 of 31 bytes"),
     (message(6, bytes(25)), "message type 6 of 33 bytes"),
     (message(12, bytes(71)), "message type 12 of 79 bytes"),
@@ -101,44 +102,6 @@ def parse(peer, frame):
     return ofproto_parser.msg(peer, version, kind, length, xid, bytearray(frame[:length]))
 
 
-def mutated(chance, frame):
-    frame = bytearray(frame)
-    for _ in range(chance.randint(1, 4)):
-        what = chance.random()
-        if what < 0.6:
-            frame[chance.randrange(len(frame))] = chance.choice(
-                [0, 1, 2, 4, 8, 0x7F, 0x80, 0xFF, chance.randrange(256)]
-            )
-        elif what < 0.8:
-            del frame[chance.randrange(8, len(frame) + 1) :]
-        else:
-            frame += chance.randbytes(chance.randint(1, 40))
-    if chance.random() < 0.7:
-        struct.pack_into("!H", frame, 2, len(frame))
-    return bytes(frame)
-
-
-def test_twenty_thousand_mutated_frames(ryu_handlers, caplog):
-    chance = random.Random(20_000)
-    caplog.set_level(logging.CRITICAL, logger="controller.wire")
-    slowest, closed, received = 0.0, 0, []
-    for _ in range(20_000):
-        frame = mutated(chance, chance.choice(GOOD))
-        peer = Peer()
-        wire.attach(peer, received.append)
-        begun = time.perf_counter()
-        # A frame that is shorter than it says is not handed over by Ryu; it waits for the rest.
-        if len(frame) >= HEADER.unpack_from(frame)[2]:
-            result = parse(peer, frame)
-            assert not (peer.closed and result is not None)
-        slowest = max(slowest, time.perf_counter() - begun)
-        closed += peer.closed
-    assert slowest < 0.5, "nothing hangs"
-    assert not [record for record in caplog.records if record.name.startswith("ryu")], "Ryu's parsers never failed"
-    assert closed > 5_000
-    assert len(received) > 500
-
-
 def test_answers_go_to_the_session_of_their_connection(ryu_handlers):
     one, other = Peer(), Peer()
     received = []
@@ -153,6 +116,7 @@ def test_answers_go_to_the_session_of_their_connection(ryu_handlers):
 
 
 def test_a_refused_hello_is_told(ryu_handlers, caplog):
+    wire.install()  # whoever was refused in the last second has had its line
     peer = Peer()
     assert parse(peer, message(1, struct.pack("!HH", 0, 0) + b"wrong version")) is None
     assert peer.closed
@@ -196,18 +160,3 @@ def test_a_peer_that_never_ends_its_message_is_put_out(ryu_server):
     finally:
         for name in options:
             ryu_controller.CONF.clear_override(name)
-
-
-def test_half_open_connections_keep_no_switch_out(ryu_server):
-    silent = [eventlet.connect(("127.0.0.1", ryu_server.port)) for _ in range(200)]
-    for number, peer in enumerate(silent):
-        peer.sendall(message(2, b"slow")[: number % 12])
-    talking = eventlet.connect(("127.0.0.1", ryu_server.port))
-    begun = time.monotonic()
-    talking.sendall(message(0) + message(2, b"here"))
-    with eventlet.Timeout(10):
-        while b"here" not in talking.recv(4096):
-            pass
-    assert time.monotonic() - begun < 5
-    for peer in [*silent, talking]:
-        peer.close()

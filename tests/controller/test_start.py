@@ -234,3 +234,27 @@ def test_state_directory_not_writable(new_controller):
 def test_missing_ryu_configuration(new_controller):
     controller = new_controller()
     assert "/nonexistent" in _refused(controller, (*controller.flags, "--config-file", "/nonexistent"))
+
+
+@pytest.mark.parametrize("settings", ["", "tls = false\n"], ids=["unsaid", "off"])
+def test_without_tls_only_loopback_addresses_are_listened_on(new_controller, settings):
+    controller = new_controller(settings)
+    line = _refused(controller, (*controller.flags, "--ofp-listen-host", "0.0.0.0"))
+    assert "OpenFlow, 0.0.0.0, can be reached by others" in line
+    assert "controller.tls = true" in line
+    controller.config.write_text(controller.config.read_text().replace("127.0.0.1", "0.0.0.0"))
+    assert "the address for agents, 0.0.0.0" in _refused(controller)
+
+
+def test_ryus_own_tls_is_not_for_us(new_controller):
+    controller = new_controller()
+    assert "controller.tls = true" in _refused(
+        controller, (*controller.flags, "--ctl-privkey", "/k", "--ctl-cert", "/c")
+    )
+
+
+def test_an_authority_that_lost_its_key_is_said(new_controller):
+    controller = new_controller("tls = true\n")
+    (controller.state / "authority").mkdir(parents=True)
+    (controller.state / "authority" / "ca.key").write_text("no key")
+    assert "put it back" in _refused(controller)

@@ -37,6 +37,8 @@ revoked_connections = "keep"
 audit_interval = 5.5
 allowed_destinations = ["10.20.0.0/16", "10.0.0.53"]
 denied_destinations = ["192.0.2.0/24"]
+tls = true
+allow_plaintext = true
 
 [compute]
 host_pinning = true
@@ -133,6 +135,8 @@ def test_every_value_can_be_set(tmp_path: Path) -> None:
         5.5,
         ("10.20.0.0/16", "10.0.0.53/32"),
         ("192.0.2.0/24",),
+        True,
+        True,
     )
     assert dataclasses.astuple(config.compute) == ("namespace", tmp_path / "compute.sock", True)
     assert dataclasses.astuple(config.library) == (Path("/srv/images"), tmp_path / "uploads")

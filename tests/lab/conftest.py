@@ -142,11 +142,12 @@ class World:
 
     def flows(self):
         """Every flow of ours on every hypervisor, without counters."""
-        found = {}
-        for name, switch in self.cloud.lab.hypervisors.items():
-            lines = switch.ofctl("--no-stats", "--no-names", "dump-flows", "br-int").splitlines()
-            found[name] = sorted(line.strip() for line in lines if "actions=" in line)
-        return found
+        return {name: self.flows_of(name) for name in self.cloud.lab.hypervisors}
+
+    def flows_of(self, host):
+        """Every flow of ours on one hypervisor, without counters."""
+        lines = self.cloud.hypervisor(host).ofctl("--no-stats", "--no-names", "dump-flows", "br-int").splitlines()
+        return sorted(line.strip() for line in lines if "actions=" in line)
 
     def clean(self):
         if self.instances:
@@ -212,6 +213,16 @@ def cloud():
 
 @pytest.fixture
 def world(cloud):
+    made = World(cloud)
+    try:
+        yield made
+    finally:
+        made.clean()
+
+
+@pytest.fixture(scope="module")
+def module_world(cloud):
+    """For a module whose cases share what they need."""
     made = World(cloud)
     try:
         yield made

@@ -1,45 +1,14 @@
 """Moves, crashes and restarts under traffic, with every packet counted."""
 
-import re
-import subprocess
-
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
 from topologies.frames import Ear, send
 from topologies.layout import GATEWAY_IP, ROUTER, UPLINK
+from topologies.ping import INTERVAL, Ping
 from topologies.vantage import Vantage
 
 pytestmark = pytest.mark.lab
-
-INTERVAL = 0.005  # seconds between pings
-
-
-class Ping:
-    """``ping`` from a namespace, 200 a second, until stopped; then it tells what was lost."""
-
-    def __init__(self, vantage, address):
-        command = ("ip", "netns", "exec", vantage.namespace, "ping", "-n", "-D", "-i", str(INTERVAL), address)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.first = [self.process.stdout.readline() for _ in range(10)]
-
-    def stop(self):
-        self.process.send_signal(subprocess.signal.SIGINT)
-        text = "".join(self.first) + self.process.communicate(timeout=15)[0]
-        numbers = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", text)}
-        sent = int(re.search(r"(\d+) packets transmitted", text)[1])
-        # The last ones may still be under way when ping is told to stop.
-        lost = [number for number in range(1, sent - 5) if number not in numbers]
-        assert sent > 20
-        return sent, lost
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
 
 
 @pytest.fixture
@@ -67,8 +36,8 @@ def test_an_elastic_ip_moves_between_hosts_with_bounded_loss_and_never_two_owner
     end = bytes(Ether(src=senders[0], dst="ff:ff:ff:ff:ff:ff", type=0x9000)) + mark
     with (
         Ping(world.cloud.outside, public) as ping,
-        Ear(gateway, "h1", mark, 4) as ear_one,
-        Ear(gateway, "h2", mark, 4) as ear_two,
+        Ear(gateway, "h1", mark, 60) as ear_one,
+        Ear(gateway, "h2", mark, 60) as ear_two,
     ):
         for start in range(0, 1500, 100):
             # The router floods each request to both hypervisors, as a switch would.

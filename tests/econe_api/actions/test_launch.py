@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from econe_api.config import InstanceType
+from econe_api.store import hosts
 from econe_api.store.quotas import GROUPS_PER_INTERFACE, INSTANCES, set_quota
 from econe_api.store.schema import instances, interfaces
 
@@ -367,3 +368,14 @@ def test_no_mac_is_given_twice(tenant: Any, monkeypatch: Any) -> None:
     with tenant.store.engine.connect() as connection:
         macs = set(connection.scalars(select(interfaces.c.mac)))
     assert macs == {"02:00:00:00:00:01", "02:00:00:00:00:02"}
+
+
+def test_nothing_new_comes_to_a_host_that_is_drained(tenant: Any, refused: Any) -> None:
+    hosts.drain(tenant.store, "hv1", draining=True)
+    answer = tenant("RunInstances", **_asked(tenant, MinCount=3, MaxCount=3))
+    assert {item["Placement"]["AvailabilityZone"] for item in answer["Instances"]} == {"us-east-1b"}
+    hosts.drain(tenant.store, "hv2", draining=True)
+    refused(tenant, "InsufficientInstanceCapacity", "RunInstances", status=500, **_asked(tenant))
+    hosts.drain(tenant.store, "hv1", draining=False)
+    answer = tenant("RunInstances", **_asked(tenant))
+    assert answer["Instances"][0]["Placement"]["AvailabilityZone"] == "us-east-1a"

@@ -34,6 +34,7 @@ def test_what_makes_no_sense_is_refused(store: Store, account: NewAccount) -> No
         ("wishes", 3, "known: elastic-ips"),
         (ELASTIC_IPS, -1, "no quota"),
         (ELASTIC_IPS, 10**7, "no quota"),
+        (INBOUND_RULES, 1001, "from 0 to 1000"),
     ):
         with pytest.raises(StoreError, match=text):
             set_quota(store, account.account_id, name, value)
