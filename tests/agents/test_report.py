@@ -25,7 +25,7 @@ def make_link() -> Iterator[MakeLink]:
     made: list[Link] = []
 
     def make(port: int, host: str = "127.0.0.1") -> Link:
-        timing = Timing(answer=5, silence=5, connect=0.2, shortest_wait=0.05, longest_wait=0.1)
+        timing = Timing(answer=30, silence=30, connect=0.2, shortest_wait=0.05, longest_wait=0.1)
         made.append(Link("h1", (host, port), timing, Backoff(timing, lambda: 0.5)))
         return made[-1]
 
@@ -42,7 +42,7 @@ def server() -> Iterator[socket.socket]:
 
 
 def turn(link: Link, until: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not until():
         assert time.monotonic() < deadline
         link.run()

@@ -183,7 +183,8 @@ def test_a_group_that_fits_no_message_allows_nothing_and_is_named(cloud):
     desired = cloud.desired["hv00"]
 
     def have(*rules):
-        cloud.world.index.groups["sg-default"] = GroupRecord("sg-default", 1, "vpc-1", "default", rules)
+        changed = Change(Kind.GROUP, "sg-default", GroupRecord("sg-default", 1, "vpc-1", "default", rules))
+        cloud.world.apply(Batch(cloud.revision, False, (changed,)))
         desired.update(cloud.world.index, [key])
         assert all(flow_add(flow) for flow in desired.flows.values())
         return key in desired.fragments

@@ -49,7 +49,8 @@ class Native:
         netns.checksum_in_software(room, self.tap)
         netns.ip_batch([f"link set {self.tap} up"], room)
         spec = InterfaceSpec("eni-0", self.mac, self.address, 20, "172.31.0.1", 0, (), 64, "::1")
-        guest_network.configure(self.namespace, spec)
+        with netns.there(self.namespace):
+            guest_network.configure([spec])
         words = [sys.executable, "-I", "-S", str(GUEST), f"one{self.number}"]
         netns.run(netns.inside(self.namespace, words))
 
