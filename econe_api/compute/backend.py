@@ -74,12 +74,14 @@ class ObservedInstance:
     """An instance that a backend knows, and the hypervisor it is on ("" when the backend cannot tell).
 
     ``leads``: others than Sluice start, stop and move the backend's instances too, and the rows follow that.
+    ``by_guest``: it is STOPPED because it has shut itself down, which is for its row to follow too.
     """
 
     instance_id: str
     host: str
     state: Condition
     leads: bool = False
+    by_guest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

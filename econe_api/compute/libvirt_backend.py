@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ from econe_api.images import library
 from econe_api.images.qcow2 import ImageError
 
 _SILENT_SECONDS, _LIST_SECONDS, _CALL_SECONDS, _BOOT_SECONDS, _COPY_SECONDS = 1.0, 5.0, 20.0, 60.0, 3600.0
+OFF_SECONDS = 10.0
+"""How long a machine is off before it counts as shut down by itself.
+
+A host that goes down ends its machines in the same way, and then its libvirtd; that one's machines are to be started
+again when it is back.
+"""
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
@@ -49,6 +56,7 @@ class LibvirtBackend:
         self._copying: dict[tuple[str, str], threading.Lock] = {}
         self._copying_lock = threading.Lock()
         self._seen_on: dict[str, str] = {}
+        self._off_since: dict[tuple[str, str], float] = {}  # (host, instance) -> when it was first seen so, monotonic
 
     @classmethod
     def from_config(cls, config: Config) -> LibvirtBackend:
@@ -155,6 +163,7 @@ class LibvirtBackend:
             except BackendUnavailableError as error:
                 faults.append(str(error))
         observed: dict[str, ObservedInstance] = {}
+        off_since: dict[tuple[str, str], float] = {}
         start = time.monotonic()
         for host, answer in begun:
             # One that was silent the last time is not waited for as long: everybody else waits with us.
@@ -168,10 +177,16 @@ class LibvirtBackend:
                 faults.append(f"hypervisor {host.name} does not answer sensibly: {gist(error)}")
                 continue
             for instance_id, state in found.items():
+                seen = ObservedInstance(instance_id, host.name, state)
+                if state is Condition.STOPPED:
+                    known = (host.name, instance_id)
+                    off_since[known] = self._off_since.get(known, start)
+                    seen = _off(seen, start - off_since[known])
                 if instance_id not in observed or state is Condition.RUNNING:
-                    observed[instance_id] = ObservedInstance(instance_id, host.name, state)
+                    observed[instance_id] = seen
         if faults and len(faults) == len(self._hosts):
             raise BackendUnavailableError("; ".join(faults))
+        self._off_since = off_since
         self._seen_on = {name: seen.host for name, seen in observed.items()}
         return observed
 
@@ -232,6 +247,13 @@ class LibvirtBackend:
             raise domains.failure(error) from error
         except OSError as error:
             raise LaunchFailedError(domains.IMAGE_CORRUPT, f"the image {image} cannot be read: {error}") from error
+
+
+def _off(seen: ObservedInstance, seconds: float) -> ObservedInstance:
+    """One that is off by itself, for ``seconds``."""
+    if seconds < OFF_SECONDS:
+        return replace(seen, state=Condition.UNDER_WAY)
+    return replace(seen, by_guest=True)
 
 
 def _tail(connection: Any, pool: str, instance_id: str) -> Console | None:

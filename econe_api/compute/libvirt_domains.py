@@ -68,6 +68,18 @@ def has_disk(connection: Any, options: Options, instance_id: str) -> bool:
     return Pool(connection, options.pool).has(f"{instance_id}.qcow2")
 
 
+def condition(state: int, reason: int) -> Condition:
+    """What libvirt's state of a domain, and its reason, say of an instance.
+
+    STOPPED is one that has shut itself down.  One that was destroyed, has crashed, could not be started, or of which
+    libvirt does not know why it is off - so it is after a restart of the host, for nothing of it is kept - is BROKEN.
+    """
+    if state in RUNS:
+        return Condition.RUNNING
+    by_itself = state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
+    return Condition.STOPPED if by_itself else Condition.BROKEN
+
+
 def all_of(connection: Any, options: Options) -> dict[str, Condition]:
     """Return the instances of this cloud on a hypervisor, all of them in one question."""
     pattern = re.compile(rf"{re.escape(options.prefix)}-(i-[0-9a-f]{{8,17}})")
@@ -75,7 +87,7 @@ def all_of(connection: Any, options: Options) -> dict[str, Condition]:
     for domain, facts in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
         match = pattern.fullmatch(domain.name())
         if match is not None:
-            found[match[1]] = Condition.RUNNING if facts["state.state"] in RUNS else Condition.BROKEN
+            found[match[1]] = condition(facts["state.state"], facts["state.reason"])
     return found
 
 

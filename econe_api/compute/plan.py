@@ -20,7 +20,7 @@ class Kind(StrEnum):
     PLUG = "plug"
     """Plug interfaces in and out."""
     FOLLOW = "follow"
-    """Note what others than Sluice have done to it."""
+    """Note what others than Sluice, or the instance itself, have done to it."""
     REMOVE = "remove"
     """Terminate what no row asks for; no row changes."""
 
@@ -73,7 +73,8 @@ def _kind_of_running(row: InstanceRow, seen: ObservedInstance | None) -> Kind | 
     if seen is None or seen.state is Condition.BROKEN:
         return Kind.LAUNCH
     if seen.state is Condition.STOPPED:
-        return Kind.FOLLOW if seen.leads else Kind.LAUNCH
+        # What is off on another host than its own may be left from before a move: it says nothing.
+        return Kind.FOLLOW if seen.leads or (seen.by_guest and seen.host == row.spec.host) else Kind.LAUNCH
     if seen.state is Condition.UNDER_WAY:
         return None
     if row.reboot:

@@ -34,6 +34,7 @@ UNSETTLED = (PENDING, SHUTTING_DOWN, STOPPING)
 _CALLER = Caller(account_id="000000000000", access_key_id="compute")
 _LONGEST_REASON = 255
 _FROM_OUTSIDE = "Client.UserInitiatedShutdown"
+_FROM_INSIDE = "Client.InstanceInitiatedShutdown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,23 @@ def set_stopped_by_others(txn: Transaction, instance_id: str, reason: str) -> No
     why = {"reason_code": _FROM_OUTSIDE, "reason": f"{_FROM_OUTSIDE}: {reason}"[:_LONGEST_REASON]}
     running = (instances.c.id == instance_id) & (instances.c.state == RUNNING)
     txn.connection.execute(update(instances).where(running).values(state=STOPPED, stopped=txn.now, **why))
+
+
+def set_shut_down_by_guest(txn: Transaction, instance_id: str) -> None:
+    """Stop or end a running instance that has shut itself down, as its InstanceInitiatedShutdownBehavior says.
+
+    Protection against termination and stopping is against the API alone ("Enable termination protection" in the EC2
+    user guide).  What its backend still has of it goes the way of any other instance that stops or ends.
+    """
+    query = select(instances.c.shutdown_behavior).where(instances.c.id == instance_id, instances.c.state == RUNNING)
+    behavior = txn.connection.scalar(query)
+    if behavior is None:
+        return
+    state = SHUTTING_DOWN if behavior == "terminate" else STOPPING
+    why = {"reason_code": _FROM_INSIDE, "reason": f"{_FROM_INSIDE}: Instance initiated shutdown"}
+    txn.connection.execute(update(instances).where(instances.c.id == instance_id).values(state=state, **why))
+    if state == SHUTTING_DOWN:
+        end_instances(txn, [instance_id])
 
 
 def set_running_by_others(txn: Transaction, instance_id: str, host: str) -> None:

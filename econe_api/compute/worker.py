@@ -310,6 +310,8 @@ class Worker:
         name = task.instance_id
         if seen.state is Condition.ENDED:
             self._ledger.write(lambda txn: rows.set_ended(txn, name, "The virtual machine no longer exists"))
+        elif seen.state is Condition.STOPPED and seen.by_guest:
+            self._ledger.write(lambda txn: rows.set_shut_down_by_guest(txn, name))
         elif seen.state is Condition.STOPPED:
             self._ledger.write(lambda txn: rows.set_stopped_by_others(txn, name, "The virtual machine was stopped"))
         else:

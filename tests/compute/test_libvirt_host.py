@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import libvirt
 import pytest
 
-from econe_api.compute.backend import BackendUnavailableError, Reporting
+from econe_api.compute import libvirt_backend
+from econe_api.compute.backend import BackendUnavailableError, Condition, Reporting
 from econe_api.compute.libvirt_backend import LibvirtBackend
-from econe_api.compute.libvirt_domains import failure
+from econe_api.compute.libvirt_domains import condition, failure
 from econe_api.compute.libvirt_host import LibvirtHost, Options
 from econe_api.config import ConfigError, Hypervisor, InstanceType
 from econe_api.images.library import Library
 
 _TEST = "test:///default"
+_MACHINE = "i-0123456789abcdef0"
 
 
 def options(name: str = "h1", **given: str) -> Options:
@@ -96,6 +99,55 @@ def test_an_answer_that_is_none_raises_rather_than_to_say_that_there_is_nothing(
     monkeypatch.setattr("econe_api.compute.libvirt_domains.all_of", garbage)
     with pytest.raises(BackendUnavailableError, match="does not answer sensibly"):
         backend.list()
+
+
+@pytest.fixture
+def machine() -> Iterator[Any]:
+    """The domain of instance ``_MACHINE``, which runs."""
+    connection = libvirt.open(_TEST)
+    xml = f"<domain type='test'><name>sluice-{_MACHINE}</name><memory>1024</memory><os><type>hvm</type></os></domain>"
+    domain = connection.defineXML(xml)
+    domain.create()
+    yield domain
+    if domain.isActive():
+        domain.destroy()
+    domain.undefine()
+
+
+def test_a_machine_that_shuts_itself_down_is_stopped_once_it_has_been_off_for_a_while(
+    tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = LibvirtBackend([options()], [InstanceType("t2.nano", 1, 512)], Library(tmp_path, tmp_path, 1))
+
+    def seen() -> tuple[Condition, bool]:
+        found = backend.list()[_MACHINE]
+        return found.state, found.by_guest
+
+    assert seen() == (Condition.RUNNING, False)
+    machine.shutdown()
+    assert [seen(), seen()] == [(Condition.UNDER_WAY, False)] * 2
+    monkeypatch.setattr(libvirt_backend, "OFF_SECONDS", 0.0)
+    assert seen() == (Condition.STOPPED, True)
+    monkeypatch.undo()
+    machine.create()
+    assert seen() == (Condition.RUNNING, False)
+    machine.shutdown()
+    assert seen() == (Condition.UNDER_WAY, False)  # the time runs anew
+
+
+def test_a_machine_that_was_destroyed_is_broken(tmp_path: Path, machine: Any) -> None:
+    backend = LibvirtBackend([options()], [InstanceType("t2.nano", 1, 512)], Library(tmp_path, tmp_path, 1))
+    machine.destroy()
+    assert backend.list()[_MACHINE].state is Condition.BROKEN
+
+
+@pytest.mark.parametrize("reason", range(9))
+def test_what_is_off_for_another_reason_than_its_own_is_broken(reason: int) -> None:
+    by_itself = reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN
+    expected = Condition.STOPPED if by_itself else Condition.BROKEN
+    assert condition(libvirt.VIR_DOMAIN_SHUTOFF, reason) is expected
+    assert condition(libvirt.VIR_DOMAIN_RUNNING, reason) is Condition.RUNNING
+    assert condition(libvirt.VIR_DOMAIN_CRASHED, reason) is Condition.BROKEN
 
 
 @pytest.mark.parametrize(

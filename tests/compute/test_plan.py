@@ -81,6 +81,22 @@ def test_a_backend_that_leads_is_followed(
     assert all(task.seen is (seen if task.kind is Kind.FOLLOW else None) for task in found)
 
 
+@pytest.mark.parametrize(
+    ("state", "host", "kind"),
+    [
+        (RUNNING, "h1", Kind.FOLLOW),
+        (RUNNING, "h2", Kind.LAUNCH),  # left over on a host where it was before
+        (PENDING, "h1", Kind.LAUNCH),
+        (STOPPING, "h1", Kind.STOP),
+        (STOPPED, "h1", None),
+        (SHUTTING_DOWN, "h1", Kind.TERMINATE),
+    ],
+)
+def test_an_instance_that_shuts_itself_down_is_followed(state: str, host: str, kind: Kind | None) -> None:
+    found = tasks([_row("i-1", state)], {"i-1": ObservedInstance("i-1", host, Condition.STOPPED, by_guest=True)})
+    assert [task.kind for task in found] == ([] if kind is None else [kind])
+
+
 @pytest.mark.parametrize(("host", "leads", "moved"), [("h2", True, True), ("h2", False, False), ("", True, False)])
 def test_a_move_is_followed_when_the_backend_leads(host: str, leads: bool, moved: bool) -> None:
     found = tasks([_row("i-1", RUNNING)], {"i-1": ObservedInstance("i-1", host, Condition.RUNNING, leads=leads)})

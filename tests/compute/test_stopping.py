@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from econe_api.compute import netns, rows
 from econe_api.compute.backend import Condition, LaunchFailedError, LaunchSpec
@@ -16,6 +17,7 @@ from econe_api.compute.consoles import MOST, Consoles
 from econe_api.compute.namespaces import Host, NamespaceBackend, guest_namespace
 from econe_api.compute.server import answer
 from econe_api.compute.worker import Worker
+from econe_api.store.schema import interfaces
 from econe_api.store.store import Store
 from topologies.lab import Lab
 
@@ -175,3 +177,28 @@ def test_console_shows_its_end_and_old_ones_go(tmp_path: Path, monkeypatch: pyte
     assert Consoles(None).read("i-9") is None
     occupied = tmp_path / "i-9.log"
     assert str(Consoles(occupied).fresh(LaunchSpec("i-9", "h1", "ami-1", "t2.micro", None, ()))) == os.devnull
+
+
+@pytest.mark.parametrize(("behavior", "state", "kept"), [("stop", "stopping", 1), ("terminate", "shutting-down", 0)])
+def test_instance_that_shuts_itself_down(store: Store, tenant: Any, behavior: str, state: str, kept: int) -> None:
+    (instance,) = tenant.run()
+    for protection in ("DisableApiTermination", "DisableApiStop"):
+        tenant.call("ModifyInstanceAttribute", InstanceId=instance, **{protection: {"Value": True}})
+    asked = {"InstanceInitiatedShutdownBehavior": {"Value": behavior}}
+    tenant.call("ModifyInstanceAttribute", InstanceId=instance, **asked)
+    with store.write(rows.worker_call()) as txn:
+        rows.set_shut_down_by_guest(txn, instance)  # it does not run yet, so it is something else that was seen
+    assert tenant.states(instance) == ["pending"]
+    with store.write(rows.worker_call()) as txn:
+        rows.set_running(txn, instance)
+    with store.write(rows.worker_call()) as txn:
+        rows.set_shut_down_by_guest(txn, instance)
+    (shown,) = tenant.describe(instance)
+    assert shown["State"]["Name"] == state
+    assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    with store.read(rows.worker_call()) as txn:
+        assert len(txn.connection.execute(select(interfaces)).all()) == kept
+    with store.write(rows.worker_call()) as txn:
+        rows.set_stopped(txn, instance)
+        rows.set_terminated(txn, instance)
+    assert tenant.states(instance) == [{"stop": "stopped", "terminate": "terminated"}[behavior]]

@@ -208,6 +208,26 @@ def test_stopping_presses_the_power_button_and_the_disk_stays(room):
     assert room.host(room.a) == host
 
 
+def test_a_machine_that_shuts_itself_down_is_stopped_and_one_that_is_killed_comes_back(room):
+    pid = room.daemon(room.host(room.a)).folder / "run" / "qemu" / f"{room.cloud.machines.domain(room.a).name()}.pid"
+    killed = pid.read_text()
+    os.kill(int(killed), signal.SIGKILL)
+    room.cloud.guest(room.b).run("{ (sleep 1; poweroff -f) & }")
+    room.await_state(room.b, "stopped")
+    shown = room.shown(room.b)
+    assert shown["StateReason"] == {
+        "Code": "Client.InstanceInitiatedShutdown",
+        "Message": "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+    }
+    assert shown["StateTransitionReason"] == ""
+    assert room.host(room.b) is None
+    until(lambda: pid.exists() and pid.read_text() not in ("", killed), "the one that was killed stays away")
+    assert room.state(room.a) == "running"
+    room.ec2.start_instances(InstanceIds=[room.b])
+    room.await_state(room.b, "running")
+    assert "StateReason" not in room.shown(room.b)
+
+
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [(Path.unlink, "Client.InvalidSnapshot.NotFound"), (lambda path: os.truncate(path, 4096), "Client.InternalError")],
@@ -230,9 +250,15 @@ def test_an_image_that_cannot_be_used_ends_the_launch_and_says_why(room, spoil, 
 
 
 def test_termination_leaves_nothing_of_them(room):
-    room.ec2.terminate_instances(InstanceIds=[room.a, room.b])
+    """Be it by the API or from inside, which no protection forbids."""
+    room.ec2.modify_instance_attribute(InstanceId=room.a, InstanceInitiatedShutdownBehavior={"Value": "terminate"})
+    room.ec2.modify_instance_attribute(InstanceId=room.a, DisableApiTermination={"Value": True})
+    room.await_console(room.a, f"guest: {room.a} is ready")
+    room.cloud.guest(room.a).run("{ (sleep 1; poweroff -f) & }")
+    room.ec2.terminate_instances(InstanceIds=[room.b])
     for instance in (room.a, room.b):
         room.await_state(instance, "terminated")
+    assert room.shown(room.a)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
     for daemon in room.cloud.machines.daemons.values():
         left = {path.name for path in daemon.pool.iterdir()}
         assert left == {f"{IMAGE}.qcow2", f"{IMAGE}.ready"}
