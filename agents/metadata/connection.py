@@ -30,6 +30,7 @@ class Connection:
         self._received = bytearray()
         self._unsent = bytearray()
         self._keep = True
+        self._ended = False
         self._hops = _USUAL_HOPS
 
     @property
@@ -42,11 +43,17 @@ class Connection:
         """Is the next request wanted?  One at a time: who sends many waits, and fills his own buffers."""
         return self.request is None and not self._unsent
 
+    @property
+    def ended(self) -> bool:
+        """Has the client said that nothing more comes from it?  It may still wait for answers (RFC 9112, 9.6)."""
+        return self._ended
+
     def read(self) -> bool:
-        """Take in what has come; False = the client has gone, or sends more than anybody has to say."""
+        """Take in what has come; False = the client sends more than anybody has to say."""
         data = self.peer.recv(_CHUNK)
         self._received += data
-        return bool(data) and len(self._received) <= _MOST_RECEIVED
+        self._ended = not data
+        return len(self._received) <= _MOST_RECEIVED
 
     def next_request(self) -> Request | None:
         """The next request, if it is whole; one that is none is answered here, and its connection then closed."""

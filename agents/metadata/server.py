@@ -137,10 +137,11 @@ class Server:
         now = time.monotonic()
         try:
             stays = one.write(now) if events & selectors.EVENT_WRITE and one.writing else True
-            if stays and events & selectors.EVENT_READ:
+            if stays and events & selectors.EVENT_READ and not one.ended:
                 stays = one.read()
             if stays and one.listening:
                 self._take(one, now)
+                stays = not (one.ended and one.listening)
         except BlockingIOError:
             stays = True
         except OSError:
@@ -181,12 +182,21 @@ class Server:
         if not stays:
             self._close(one)
             return
-        wanted = selectors.EVENT_WRITE if one.writing else selectors.EVENT_READ
-        if self._selector.get_key(one.peer).events != wanted:
+        # The end of what a client sends can be read again and again: nothing of it is waited for but the agent.
+        reading = 0 if one.ended else selectors.EVENT_READ
+        wanted = selectors.EVENT_WRITE if one.writing else reading
+        registered = self._selector.get_map().get(one.peer)
+        if registered is None:
+            if wanted:
+                self._selector.register(one.peer, wanted, one)
+        elif not wanted:
+            self._selector.unregister(one.peer)
+        elif registered.events != wanted:
             self._selector.modify(one.peer, wanted, one)
 
     def _close(self, one: Connection) -> None:
-        self._selector.unregister(one.peer)
+        if one.peer in self._selector.get_map():
+            self._selector.unregister(one.peer)
         one.peer.close()
         self._open.discard(one)
         if one.asked is not None:
