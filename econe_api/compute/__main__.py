@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from econe_api.compute.backend import ComputeBackend
+from econe_api.compute.forgetter import Forgetter
 from econe_api.compute.namespaces import NamespaceBackend
 from econe_api.compute.server import Server, ServerError
 from econe_api.compute.worker import Worker
@@ -57,18 +58,21 @@ def _work(config: Config) -> None:
     store = Store.open(config)
     worker = Worker(store, backend)
     copier = Copier(store, Library.of(config))
+    forgetter = Forgetter(store)
     server = Server(config.compute.socket, worker)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     listener = threading.Thread(target=server.serve_forever, name="compute-socket")
     listener.start()
     copier.start()
+    forgetter.start()
     try:
         worker.run()
     finally:
         server.shutdown()
         listener.join()
         copier.stop()
+        forgetter.stop()
         server.server_close()
         store.close()
 

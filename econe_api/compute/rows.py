@@ -163,7 +163,7 @@ def _has_moving_interfaces(connection: Connection, ids: Collection[str]) -> bool
 
 
 def has_instances(connection: Connection) -> bool:
-    """Return whether the store has ever held an instance."""
+    """Return whether the store holds an instance, be it one that has ended."""
     return connection.scalar(select(instances.c.id).limit(1)) is not None
 
 
