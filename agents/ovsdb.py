@@ -11,7 +11,7 @@ import random
 import select
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agents.bridge import (
@@ -92,6 +92,25 @@ _SCHEMA = {
 """The columns used, as in ``vswitch.ovsschema``: the agent needs no schema file on the hypervisor."""
 
 
+class _Replica(ovs.db.idl.Idl):  # type: ignore[misc]  # python-ovs has no types
+    """Keeps the interfaces as values: a change is to one, and reading all of them anew costs more with each port."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._interfaces: dict[Any, InterfaceRow] = {}
+        super().__init__(*arguments, **options)
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        """Forget what has changed (called for each row that has, after it has)."""
+        self._interfaces.pop(row.uuid, None)
+
+    def interface(self, row: Any) -> InterfaceRow:
+        """A row of the table Interface as a value."""
+        found = self._interfaces.get(row.uuid)
+        if found is None:
+            found = self._interfaces[row.uuid] = _interface_row(row)
+        return found
+
+
 class Ovsdb:
     """A replica of the rows around one bridge, and transactions on them.
 
@@ -104,7 +123,8 @@ class Ovsdb:
         self._bridge = bridge
         helper = ovs.db.idl.SchemaHelper(schema_json=_SCHEMA)
         helper.register_all()
-        self._idl: Any = ovs.db.idl.Idl(remote, helper, leader_only=False)
+        self._idl: Any = _Replica(remote, helper, leader_only=False)
+        self._observed: tuple[int, Database] | None = None  # and the number of the change that it is after
         # The name of a lock must be an identifier (RFC 7047, 4.1.8), which the name of a bridge need not be.
         self._idl.set_lock(f"sluice_agent_{bridge.encode().hex()}")
         # python-ovs gives no other way to the waits of its reconnection.
@@ -141,12 +161,20 @@ class Ovsdb:
         """Return what is in the database now; None while that is not known or another agent cares for the bridge."""
         if not self.ours:
             return None
+        if self._transaction is not None:  # rows show what it is about to write, which may not come true
+            return self._read(_interface_row)
+        number = int(self._idl.change_seqno)
+        if self._observed is None or self._observed[0] != number:
+            self._observed = number, self._read(self._idl.interface)
+        return self._observed[1]
+
+    def _read(self, interface: Callable[[Any], InterfaceRow]) -> Database:
         tables = self._idl.tables
         bridge = None
         elsewhere = {}
         for row in tables["Bridge"].rows.values():
             if row.name == self._bridge:
-                bridge = bridge_row(row)
+                bridge = bridge_row(row, interface)
             else:
                 for port in row.ports:
                     elsewhere.update({one.name: row.name for one in (port, *port.interfaces)})
@@ -293,8 +321,8 @@ def _write_controller(row: Any, wanted: ControllerRow) -> None:
     row.max_backoff = [] if wanted.max_backoff is None else [wanted.max_backoff]
 
 
-def bridge_row(row: Any) -> BridgeRow:
-    """A row of the table Bridge, with all that hangs on it, as a value."""
+def bridge_row(row: Any, interface: Callable[[Any], InterfaceRow]) -> BridgeRow:
+    """A row of the table Bridge, with all that hangs on it, as a value; ``interface`` makes those of interfaces."""
     return BridgeRow(
         name=row.name,
         fail_mode=_first(row.fail_mode),
@@ -306,7 +334,7 @@ def bridge_row(row: Any) -> BridgeRow:
             ControllerRow(one.target, _first(one.inactivity_probe), _first(one.max_backoff)) for one in row.controller
         ),
         ports=frozenset(port.name for port in row.ports),
-        interfaces=tuple(_interface_row(interface) for port in row.ports for interface in port.interfaces),
+        interfaces=tuple(interface(one) for port in row.ports for one in port.interfaces),
     )
 
 

@@ -35,7 +35,11 @@ class Replica(Ovsdb):
 
     def bridges(self) -> list[BridgeRow]:
         """The bridges, as agents see them; none before the replica is whole."""
-        return [bridge_row(row) for row in self._idl.tables["Bridge"].rows.values()] if self.ours else []
+        return (
+            [bridge_row(row, self._idl.interface) for row in self._idl.tables["Bridge"].rows.values()]
+            if self.ours
+            else []
+        )
 
 
 class Host:
