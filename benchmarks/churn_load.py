@@ -35,6 +35,8 @@ _BACKLOG = 4.0
 _CLIENTS = 32
 _API_THREADS = 64
 _LOOK = 0.04
+_POLL = 0.1
+"""Seconds between two calls that see how the instances are; times until they run or are gone are as coarse."""
 _DRAIN = 60.0
 _ADDRESSES = 5
 _EVERY = 10
@@ -78,10 +80,11 @@ class Churn:
         self._rate = rate
         self._life = life
         self._progress = progress
-        self._clients = threading.local()
+        # One for all threads: making a client costs as much as a hundred calls.
+        self._ec2 = cloud.ec2(connections=2 * _CLIENTS + 1)
         self._load = _Load()
-        self._image = self._client().describe_images()["Images"][0]["ImageId"]
-        self._free = [self._client().allocate_address()["AllocationId"] for _ in range(_ADDRESSES)]
+        self._image = self._ec2.describe_images()["Images"][0]["ImageId"]
+        self._free = [self._ec2.allocate_address()["AllocationId"] for _ in range(_ADDRESSES)]
         self._sender = Sender()
         self._stops: ThreadPoolExecutor
         self._over = threading.Event()
@@ -105,14 +108,9 @@ class Churn:
         spent, machine = cpu.read(), cpu.machine()
         after = self._counters()
         for allocation in self._free:
-            self._client().release_address(AllocationId=allocation)
+            self._ec2.release_address(AllocationId=allocation)
         counters = {name: after[name] - before[name] for name in after}
         return {**self._figures(begin, last), "counters": counters, "cpu_seconds": spent, "cores": machine}
-
-    def _client(self) -> Any:
-        if not hasattr(self._clients, "ec2"):
-            self._clients.ec2 = self._cloud.ec2()
-        return self._clients.ec2
 
     def _counters(self) -> dict[str, int]:
         return dict(self._cloud.status()["counters"])
@@ -163,7 +161,7 @@ class Churn:
         instance = _Instance(number, time.perf_counter())
         asked = {"ImageId": self._image, "InstanceType": "t2.nano", "MinCount": 1, "MaxCount": 1}
         try:
-            made = self._client().run_instances(**asked)["Instances"][0]
+            made = self._ec2.run_instances(**asked)["Instances"][0]
         except BaseException:
             with self._load.lock:
                 self._load.starting -= 1
@@ -174,19 +172,19 @@ class Churn:
             self._load.instances[instance.id] = instance
 
     def _stop(self, instance: _Instance) -> None:
-        self._client().terminate_instances(InstanceIds=[instance.id])
+        self._ec2.terminate_instances(InstanceIds=[instance.id])
         instance.stop_answered = time.perf_counter()
 
     def _watch(self) -> None:
         """See how the instances are: one call shows those of the whole cloud that are on their way to a state."""
-        ec2, asked = self._cloud.ec2(), [{"Name": "instance-state-name", "Values": list(_ON_THE_WAY)}]
+        asked = [{"Name": "instance-state-name", "Values": list(_ON_THE_WAY)}]
         previous: _Instance | None = None
-        while not self._over.wait(_LOOK):
+        while not self._over.wait(_POLL):
             with self._load.lock:
                 known = list(self._load.instances.values())
             seen = time.perf_counter()
             try:
-                found = ec2.describe_instances(Filters=asked)["Reservations"]
+                found = self._ec2.describe_instances(Filters=asked)["Reservations"]
             except Exception as error:
                 self._load.failures.append(f"DescribeInstances: {error}")
                 continue
@@ -214,7 +212,7 @@ class Churn:
         return last
 
     def _associate(self, what: tuple[str, str]) -> None:
-        self._client().associate_address(AllocationId=what[0], InstanceId=what[1], AllowReassociation=True)
+        self._ec2.associate_address(AllocationId=what[0], InstanceId=what[1], AllowReassociation=True)
 
     def _figures(self, begin: float, last: float) -> dict[str, Any]:
         done = self._load.finished

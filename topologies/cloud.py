@@ -154,9 +154,12 @@ class Cloud:
             "AWS_DEFAULT_REGION": self.config.region,
         }
 
-    def ec2(self, keys: Keys | None = None) -> Any:
-        """Return a boto3 EC2 client that neither retries nor takes a proxy; ``keys`` None = the cloud's own."""
-        return control_plane.client(self.endpoint, self.config.region, keys or self._keys)
+    def ec2(self, keys: Keys | None = None, connections: int = 10) -> Any:
+        """Return a boto3 EC2 client that neither retries nor takes a proxy and keeps up to ``connections`` open.
+
+        ``keys`` None = the cloud's own.
+        """
+        return control_plane.client(self.endpoint, self.config.region, keys or self._keys, connections)
 
     def guest(self, instance: str) -> Inside:
         """Return the inside of an instance."""

@@ -113,15 +113,16 @@ def account_id(config: Config) -> str:
         store.close()
 
 
-def client(endpoint: str, region: str, keys: Keys) -> Any:
-    """Return a boto3 EC2 client that neither retries nor takes a proxy."""
+def client(endpoint: str, region: str, keys: Keys, connections: int = 10) -> Any:
+    """Return a boto3 EC2 client that neither retries nor takes a proxy and keeps up to ``connections`` open."""
+    limits = {"connect_timeout": 5, "read_timeout": 30, "max_pool_connections": connections}
     return boto3.client(
         "ec2",
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id=keys.access_key_id,
         aws_secret_access_key=keys.secret_access_key,
-        config=ClientConfig(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, proxies={}),
+        config=ClientConfig(retries={"total_max_attempts": 1}, proxies={}, **limits),
     )
 
 
