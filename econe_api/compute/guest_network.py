@@ -10,8 +10,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from econe_api.compute import netns
+from econe_api.compute import kernel, netns
 from econe_api.compute.backend import InterfaceSpec
+from econe_api.compute.rtnetlink import Rtnetlink
 
 _FIRST_TABLE = 100
 
@@ -26,9 +27,12 @@ def configure(interfaces: Sequence[InterfaceSpec]) -> None:
 
     Called in the instance's namespace.
     """
-    lines = [line for interface in interfaces for line in _lines(interface)]
-    if lines:
-        netns.ip_batch(lines)
+    try:
+        with Rtnetlink() as network:
+            for interface in interfaces:
+                _furnish(network, interface)
+    except OSError as error:
+        raise netns.CommandError(["ip"], str(error)) from error
     for interface in interfaces:
         if interface.device_index > 0:
             _flush(interface.device_index)
@@ -53,33 +57,25 @@ def _table(device_index: int) -> int:
     return _FIRST_TABLE + device_index
 
 
-def _lines(interface: InterfaceSpec) -> list[str]:
+def _furnish(network: Rtnetlink, interface: InterfaceSpec) -> None:
+    """Addresses, on, routes.  The switch lets nobody else have an address, so none is looked for before it is used."""
     name = device(interface.device_index)
-    lines = [
-        *(
-            f"address add {each}/{interface.prefix_length} dev {name}"
-            for each in (interface.address, *interface.secondary)
-        ),
-        # The switch lets nobody else have the address, so that it need not be looked for before it is used.
-        *(f"address add {each}/{interface.ipv6_prefix_length} dev {name} nodad" for each in interface.ipv6),
-        f"link set {name} up",
-    ]
+    for each in (interface.address, *interface.secondary):
+        network.add_address(name, each, interface.prefix_length)
+    for each in interface.ipv6:
+        network.add_address(name, each, interface.ipv6_prefix_length)
+    kernel.set_up(name)
     if interface.device_index == 0:
-        lines.append(f"route add default via {interface.gateway} dev {name}")
+        network.add_route(name, "0.0.0.0/0", interface.gateway)
         if interface.ipv6:
-            lines.append(f"route add ::/0 via {interface.ipv6_gateway} dev {name}")
-        return lines
-    table = f"dev {name} table {_table(interface.device_index)}"
-    lines += [
-        f"route add {_network(interface.address, interface.prefix_length)} {table}",
-        f"route add default via {interface.gateway} {table}",
-    ]
+            network.add_route(name, "::/0", interface.ipv6_gateway)
+        return
+    table = _table(interface.device_index)
+    network.add_route(name, _network(interface.address, interface.prefix_length), table=table)
+    network.add_route(name, "0.0.0.0/0", interface.gateway, table)
     if interface.ipv6:
-        lines += [
-            f"route add {_network(interface.ipv6[0], interface.ipv6_prefix_length)} {table}",
-            f"route add ::/0 via {interface.ipv6_gateway} {table}",
-        ]
-    return lines
+        network.add_route(name, _network(interface.ipv6[0], interface.ipv6_prefix_length), table=table)
+        network.add_route(name, "::/0", interface.ipv6_gateway, table)
 
 
 def _network(address: str, prefix_length: int) -> str:

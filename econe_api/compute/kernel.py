@@ -18,6 +18,7 @@ from pathlib import Path
 NAMED = Path("/run/netns")
 _NEWNET = 0x40000000  # CLONE_NEWNET, linux/sched.h
 _DETACH = 2  # MNT_DETACH, linux/fs.h
+_BIND = 4096  # MS_BIND, linux/mount.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _FLAGS = struct.Struct("16sh14x")  # struct ifreq with ifr_flags
@@ -38,6 +39,27 @@ def entered(name: str) -> Iterator[None]:
             yield
         finally:
             _enter(own, "its own")
+
+
+def create(name: str) -> None:
+    """Make the namespace ``name`` as ``ip netns add`` does, in a directory that is prepared for that; OSError."""
+    path = NAMED / name
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    with _opened(Path("/proc/thread-self/ns/net")) as own:
+        if _LIBC.unshare(_NEWNET):
+            raise _error(f"namespace {name}")
+        try:
+            if _LIBC.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None):
+                raise _error(f"namespace {name}")
+        finally:
+            _enter(own, "its own")
+
+
+@contextmanager
+def opened(name: str) -> Iterator[int]:
+    """Give a descriptor of the namespace ``name``; OSError when there is none."""
+    with _opened(NAMED / name) as descriptor:
+        yield descriptor
 
 
 def write_settings(settings: Mapping[str, str]) -> None:
@@ -74,8 +96,12 @@ def forget(name: str) -> None:
 
 def _enter(descriptor: int, name: str) -> None:
     if _LIBC.setns(descriptor, _NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, f"namespace {name}: {os.strerror(number)}")
+        raise _error(f"namespace {name}")
+
+
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from econe_api.compute.consoles import Consoles
 from econe_api.compute.guest_network import device
 from econe_api.compute.nursery import Nursery, NurseryError
 from econe_api.compute.ovsdb import Ovsdb, OvsdbError
+from econe_api.compute.rtnetlink import Rtnetlink
 from econe_api.config import Config, ConfigError, Hypervisor
 
 GUEST = Path(__file__).with_name("guest.py")
@@ -256,23 +257,35 @@ class NamespaceBackend:
 
 def _make(name: str, interfaces: Sequence[InterfaceSpec]) -> None:
     """Make the namespace, quiet before anything is plugged in that could be spoken to."""
-    netns.ip_batch([f"netns add {name}"])
+    netns.add(name)
     with_ipv6 = any(interface.ipv6 for interface in interfaces)
     netns.set_sysctls(name, netns.QUIET_WITH_IPV6 if with_ipv6 else netns.QUIET)
 
 
 def _wire(name: str, host: Host, interfaces: Sequence[InterfaceSpec]) -> None:
     """Lay the cables between the instance and the hypervisor, and have the instance use them."""
-    if interfaces:
-        netns.ip_batch([_veth(name, host, interface) for interface in interfaces])
+    with netns.there(name):
+        with kernel.opened(host.netns) as other, Rtnetlink() as network:
+            for one in interfaces:
+                pair = (device(one.device_index), one.mac, host.mtu, port_name(one.id), other)
+                try:
+                    network.add_veth(*pair)
+                except FileExistsError:
+                    # The kernel takes its time to clear away what was in a namespace that is gone.
+                    _clear(host, port_name(one.id))
+                    network.add_veth(*pair)
+        kernel.checksum_in_software(*(device(interface.device_index) for interface in interfaces))
+        kernel.set_up("lo")
+        guest_network.configure(interfaces)
     with netns.there(host.netns):
         ports = [port_name(interface.id) for interface in interfaces]
         kernel.checksum_in_software(*ports)
         kernel.set_up(*ports)
-    with netns.there(name):
-        kernel.checksum_in_software(*(device(interface.device_index) for interface in interfaces))
-        kernel.set_up("lo")
-        guest_network.configure(interfaces)
+
+
+def _clear(host: Host, port: str) -> None:
+    with netns.there(host.netns), Rtnetlink() as network:
+        network.delete_link(port)
 
 
 @contextmanager
@@ -281,11 +294,6 @@ def _switch_of(host: Host) -> Iterator[None]:
         yield
     except OvsdbError as error:
         raise BackendUnavailableError(f"hypervisor {host.name}: {error}") from error
-
-
-def _veth(name: str, host: Host, interface: InterfaceSpec) -> str:
-    inner = f"name {device(interface.device_index)} netns {name} address {interface.mac} mtu {host.mtu}"
-    return f"link add {inner} type veth peer name {port_name(interface.id)} netns {host.netns} mtu {host.mtu}"
 
 
 def _is_guest(pid: int) -> bool:

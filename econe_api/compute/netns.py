@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -85,6 +86,25 @@ def there(netns: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise CommandError(["in", "namespace", netns], str(error)) from error
+
+
+_prepared = threading.Event()
+
+
+def add(name: str) -> None:
+    """Make a namespace.
+
+    The first one is left to iproute2, which makes a shared mount of the directory of all their names; without that a
+    name that is taken away would live on for processes that were started in other namespaces before.
+    """
+    if not _prepared.is_set():
+        ip_batch([f"netns add {name}"])
+        _prepared.set()
+        return
+    try:
+        kernel.create(name)
+    except OSError as error:
+        raise CommandError(["ip", "netns", "add", name], str(error)) from error
 
 
 def set_sysctls(netns: str, settings: Mapping[str, str]) -> None:
