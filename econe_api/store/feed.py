@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, bindparam, func, select
 
 from econe_api.store.availability import unavailable
 from econe_api.store.engine import REVISION, WRITE
-from econe_api.store.feed_records import READERS
+from econe_api.store.feed_records import ALL, READERS, Keys
 from econe_api.store.records import Batch, Change, Kind, Record
 from econe_api.store.schema import audit, changes, counters
 from econe_api.store.transaction import FLOOR, lock_writers, trim
@@ -59,32 +59,44 @@ class Feed:
             trim(connection, lock_writers(connection) - keep)
 
 
+# Built once: a follower asks after each write.
+_COUNTERS = select(counters.c.name, counters.c.value).where(counters.c.name.in_((REVISION, FLOOR)))
+_TOUCHED = (
+    select(changes.c.kind, changes.c.object)
+    .where(changes.c.revision > bindparam("after"))
+    .distinct()
+    .order_by(changes.c.object)
+)
+_ONLY = {
+    kind: select(changes.c.object).where(changes.c.revision > bindparam("after"), changes.c.kind == kind.value)
+    for kind in READERS
+}
+_LAST_REQUESTS = (
+    select(audit.c.request_id)
+    .where(audit.c.id > select(func.max(audit.c.id)).scalar_subquery() - _LATEST, audit.c.revision > bindparam("after"))
+    .order_by(audit.c.id)
+)
+
+
 def _counters(connection: Connection) -> Mapping[str, int]:
-    query = select(counters.c.name, counters.c.value).where(counters.c.name.in_((REVISION, FLOOR)))
-    return {row.name: row.value for row in connection.execute(query)}
+    return {row.name: row.value for row in connection.execute(_COUNTERS)}
 
 
 def _snapshot(connection: Connection, revision: int) -> Batch:
-    found = [Change(kind, key, record) for kind, reader in READERS.items() for key, record in reader(connection, None)]
+    found = [Change(kind, key, record) for kind, reader in READERS.items() for key, record in reader(connection, ALL)]
     return Batch(revision=revision, full=True, changes=tuple(found))
 
 
 def _difference(connection: Connection, after: int, present: int) -> Batch:
-    query = (
-        select(changes.c.kind, changes.c.object).where(changes.c.revision > after).distinct().order_by(changes.c.object)
-    )
     touched: dict[Kind, dict[str, Record | None]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_TOUCHED, {"after": after}):
         touched.setdefault(Kind(row.kind), {})[row.object] = None
     for kind, objects in touched.items():
-        only = select(changes.c.object).where(changes.c.revision > after, changes.c.kind == kind.value)
-        objects.update(READERS[kind](connection, only))
+        objects.update(READERS[kind](connection, Keys(_ONLY[kind], {"after": after})))
     found = [Change(kind, key, record) for kind in READERS for key, record in touched.get(kind, {}).items()]
     return Batch(revision=present, full=False, changes=tuple(found), requests=_requests(connection, after))
 
 
 def _requests(connection: Connection, after: int) -> tuple[str, ...]:
     """The requests that made what has changed after ``after``, as far as they are among the latest of the audit log."""
-    newest = select(func.max(audit.c.id)).scalar_subquery()
-    query = select(audit.c.request_id).where(audit.c.id > newest - _LATEST, audit.c.revision > after)
-    return tuple(connection.scalars(query.order_by(audit.c.id)))
+    return tuple(connection.scalars(_LAST_REQUESTS, {"after": after}))
