@@ -13,7 +13,7 @@ from econe_api.compute.backend import Console, InterfaceSpec, LaunchSpec
 _LOG = logging.getLogger(__name__)
 #: How much GetConsoleOutput shows ("Instance console output" in the EC2 user guide).
 MOST = 64 * 1024
-#: How many files are kept; those that have been silent longest go first.
+#: How many files are kept at most; those that have been silent longest go first.
 _KEPT = 1000
 
 
@@ -62,8 +62,11 @@ class Consoles:
 
 
 def _forget_oldest(directory: Path) -> None:
+    """Make room for one more; a tenth goes at a time, because to find the oldest takes a look at each."""
+    if len(os.listdir(directory)) < _KEPT:  # noqa: PTH208 - at each launch: no objects for a thousand names
+        return
     found = sorted(_by_age(directory))
-    for _, path in found[: max(0, len(found) - _KEPT + 1)]:
+    for _, path in found[: max(0, len(found) - _KEPT + max(1, _KEPT // 10))]:
         path.unlink(missing_ok=True)
 
 
