@@ -88,6 +88,15 @@ def named(txn: Transaction, ids: Sequence[str]) -> list[InstanceView]:
     return [found[text] for text in wanted]
 
 
+def named_rows(txn: Transaction, ids: Sequence[str]) -> list[Row[Any]]:
+    """The rows alone of the instances named; raises as :func:`named` does."""
+    wanted = identifiers.check("i", ids)
+    chosen = select(instances).where(visible(txn), instances.c.id.in_(wanted))
+    found = {row.id: row for row in txn.connection.execute(chosen)}
+    refuse_absent(wanted, found)
+    return [found[text] for text in wanted]
+
+
 def refuse_absent(wanted: Sequence[str], found: Container[str]) -> None:
     """Refuse ids that are wanted and not found.
 
@@ -105,6 +114,8 @@ def refuse_absent(wanted: Sequence[str], found: Container[str]) -> None:
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InstanceView]:
     """The instances that the clauses choose."""
     rows = list(txn.connection.execute(select(instances).where(*clauses)))
+    if not rows:
+        return []
     chosen = select(instances.c.id).where(*clauses, instances.c.state.not_in(ENDED))
     views = defaultdict(list)
     for view in interface_rows.load(txn, interfaces.c.instance.in_(chosen)):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, bindparam, select
 
 from econe_api.actions import identifiers, ipv6, tag_rows
 from econe_api.actions.tag_rows import Tags
@@ -67,6 +67,45 @@ class InterfaceView:
         return str(self.row.attachment_state or ATTACHED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Belongings:
+    """The statements that read what belongs to chosen interfaces."""
+
+    groups: Select[Any]
+    addresses: Select[Any]
+    secondary: Select[Any]
+    ipv6: Select[Any]
+
+    @classmethod
+    def of(cls, chosen: Select[tuple[str]] | BindParameter[Any]) -> _Belongings:
+        held = secondary_addresses.c
+        return cls(
+            select(interface_groups.c.interface, groups.c.id, groups.c.name)
+            .join(groups, groups.c.id == interface_groups.c.group)
+            .where(interface_groups.c.interface.in_(chosen))
+            .order_by(groups.c.id),
+            select(addresses).where(addresses.c.interface.in_(chosen)),
+            select(secondary_addresses).where(held.interface.in_(chosen)).order_by(held.sort, held.address),
+            ipv6.of(chosen),
+        )
+
+
+# Built once: to build a statement takes longer than to execute it.
+_FEW = 500
+_OF_FEW = _Belongings.of(bindparam("ids", expanding=True))
+_ROWS = (
+    select(
+        interfaces,
+        subnets.c.zone,
+        instances.c.state.label("instance_state"),
+        instances.c.type.label("instance_type"),
+    )
+    .join(subnets, subnets.c.id == interfaces.c.subnet)
+    .outerjoin(instances, instances.c.id == interfaces.c.instance)
+    .order_by(interfaces.c.device_index)
+)
+
+
 def not_found(ids: Sequence[str]) -> Ec2Error:
     """The error for interfaces that are not there, or not the caller's."""
     if len(ids) == 1:
@@ -96,35 +135,24 @@ def own(txn: Transaction) -> ColumnElement[bool]:
 
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InterfaceView]:
     """The interfaces that the clauses (on the table alone) choose, by device index."""
-    chosen = select(interfaces.c.id).where(*clauses)
-    rows = txn.connection.execute(
-        select(
-            interfaces,
-            subnets.c.zone,
-            instances.c.state.label("instance_state"),
-            instances.c.type.label("instance_type"),
-        )
-        .join(subnets, subnets.c.id == interfaces.c.subnet)
-        .outerjoin(instances, instances.c.id == interfaces.c.instance)
-        .where(*clauses)
-        .order_by(interfaces.c.device_index)
-    ).all()
+    rows = txn.connection.execute(_ROWS.where(*clauses)).all()
+    if not rows:
+        return []
+    if len(rows) <= _FEW:
+        belongings, named = _OF_FEW, {"ids": [row.id for row in rows]}
+    else:  # more than a statement takes by name
+        belongings, named = _Belongings.of(select(interfaces.c.id).where(*clauses)), {}
+    execute = txn.connection.execute
     members: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    memberships = (
-        select(interface_groups.c.interface, groups.c.id, groups.c.name)
-        .join(groups, groups.c.id == interface_groups.c.group)
-        .where(interface_groups.c.interface.in_(chosen))
-        .order_by(groups.c.id)
-    )
-    for interface, group, name in txn.connection.execute(memberships):
+    for interface, group, name in execute(belongings.groups, named):
         members[interface].append((group, name))
-    associated = txn.connection.execute(select(addresses).where(addresses.c.interface.in_(chosen)))
-    elastic = {(row.interface, row.private_ip): row for row in associated}
+    elastic = {(row.interface, row.private_ip): row for row in execute(belongings.addresses, named)}
     further: defaultdict[str, list[str]] = defaultdict(list)
-    secondary = select(secondary_addresses).where(secondary_addresses.c.interface.in_(chosen))
-    for row in txn.connection.execute(secondary.order_by(secondary_addresses.c.sort, secondary_addresses.c.address)):
+    for row in execute(belongings.secondary, named):
         further[row.interface].append(row.address)
-    six = ipv6.load(txn, chosen)
+    six: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for row in execute(belongings.ipv6, named):
+        six[row.interface] += (row.address,)
     tags = tag_rows.load(txn, "network-interface", [row.id for row in rows])
     views = []
     for row in rows:
@@ -132,7 +160,7 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InterfaceView]
             PrivateAddress(ip, ip == row.private_ip, elastic.get((row.id, ip)))
             for ip in (row.private_ip, *further[row.id])
         )
-        views.append(InterfaceView(row, tuple(members[row.id]), own_addresses, six.get(row.id, ()), tags[row.id]))
+        views.append(InterfaceView(row, tuple(members[row.id]), own_addresses, six[row.id], tags[row.id]))
     return views
 
 

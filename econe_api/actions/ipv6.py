@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import BindParameter, Row, Select, select
 
 from econe_api.actions.parameters import given
 from econe_api.actions.placement import RESERVED_FIRST
@@ -147,13 +146,9 @@ def rows(vpc: str, interface: str, addresses: Sequence[str]) -> list[dict[str, A
     ]
 
 
-def load(txn: Transaction, interfaces: Select[tuple[str]]) -> dict[str, tuple[str, ...]]:
-    """The addresses of the interfaces that a query chooses (one statement)."""
-    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-    query = select(ipv6_addresses).where(ipv6_addresses.c.interface.in_(interfaces)).order_by(ipv6_addresses.c.sort)
-    for row in txn.connection.execute(query):
-        found[row.interface] += (row.address,)
-    return found
+def of(interfaces: Select[tuple[str]] | BindParameter[Any]) -> Select[Any]:
+    """The statement that reads the addresses of interfaces, in order."""
+    return select(ipv6_addresses).where(ipv6_addresses.c.interface.in_(interfaces)).order_by(ipv6_addresses.c.sort)
 
 
 def shape(addresses: Sequence[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from econe_api.call import Params
 from econe_api.errors import Ec2Error
@@ -24,13 +24,25 @@ _NETWORKS = frozenset({"internet-gateway", "route-table", "subnet", "vpc"})
 Tags = Mapping[str, str]
 
 
+# Built once, because most calls ask.
+_ALL = (
+    select(tags.c.resource, tags.c.key, tags.c.value)
+    .where(tags.c.account == bindparam("account"), tags.c.kind == bindparam("kind"))
+    .order_by(tags.c.key)
+)
+_NAMED = _ALL.where(tags.c.resource.in_(bindparam("ids", expanding=True)))
+
+
 def load(txn: Transaction, kind: str, ids: Collection[str]) -> defaultdict[str, dict[str, str]]:
     """The tags of resources of one kind, by id (one statement); an id without tags has an empty dict."""
-    query = select(tags.c.resource, tags.c.key, tags.c.value).where(tags.c.account == txn.account, tags.c.kind == kind)
-    if len(ids) <= _MANY:  # more are not worth naming: the account's own of that kind are all there is
-        query = query.where(tags.c.resource.in_(ids))
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for resource, key, value in txn.connection.execute(query.order_by(tags.c.key)):
+    if not ids:
+        return found
+    named: dict[str, Any] = {"account": txn.account, "kind": kind}
+    query = _ALL
+    if len(ids) <= _MANY:  # more are not worth naming: the account's own of that kind are all there is
+        query, named["ids"] = _NAMED, list(ids)
+    for resource, key, value in txn.connection.execute(query, named):
         found[resource][key] = value
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -64,39 +64,58 @@ def worker_call() -> Call:
     return Call(action="compute", params={}, caller=_CALLER, request_id=str(uuid.uuid4()))
 
 
-def load(connection: Connection) -> list[InstanceRow]:
-    """Return every instance that is not terminated and that a backend of ours runs, in order of id."""
-    living = (instances.c.state != TERMINATED) & _ours()
-    linked = (
-        select(interfaces, subnets.c.cidr, subnets.c.ipv6_cidr)
-        .join(subnets, subnets.c.id == interfaces.c.subnet)
-        .join(instances, instances.c.id == interfaces.c.instance)
-        .where(living)
-        .order_by(interfaces.c.device_index)
-    )
-    ipv6: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(select(ipv6_addresses).order_by(ipv6_addresses.c.sort)):
-        ipv6[row.interface].append(row.address)
-    secondary: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(select(secondary_addresses).order_by(secondary_addresses.c.sort)):
-        secondary[row.interface].append(row.address)
-    links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
-    for row in connection.execute(linked):
-        link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
-        links[row.instance].append((row.attachment_state or ATTACHED, link))
-    named = (key_pairs.c.account == instances.c.account) & (key_pairs.c.name == instances.c.key_name)
-    owned = (
-        select(instances, accounts.c.name.label("account_name"), key_pairs.c.public_key)
-        .join(accounts, accounts.c.id == instances.c.account)
-        .outerjoin(key_pairs, named)
-    )
-    rows = connection.execute(owned.where(living).order_by(instances.c.id))
-    return [_instance(row, links[row.id]) for row in rows]
-
-
 def _ours() -> ColumnElement[bool]:
     """Not one of the machines that OpenNebula runs by itself: they begin and end there."""
     return instances.c.id.not_in(select(opennebula_nics.c.instance))
+
+
+# Built once, because a worker asks many times a second.
+_LIVING = (instances.c.state != TERMINATED) & _ours()
+_INSTANCES = (
+    select(instances, accounts.c.name.label("account_name"), key_pairs.c.public_key)
+    .join(accounts, accounts.c.id == instances.c.account)
+    .outerjoin(key_pairs, (key_pairs.c.account == instances.c.account) & (key_pairs.c.name == instances.c.key_name))
+    .where(_LIVING)
+    .order_by(instances.c.id)
+)
+_INTERFACES = (
+    select(interfaces, subnets.c.cidr, subnets.c.ipv6_cidr)
+    .join(subnets, subnets.c.id == interfaces.c.subnet)
+    .join(instances, instances.c.id == interfaces.c.instance)
+    .where(_LIVING)
+    .order_by(interfaces.c.device_index)
+)
+_IPV6 = select(ipv6_addresses).order_by(ipv6_addresses.c.sort)
+_SECONDARY = select(secondary_addresses).order_by(secondary_addresses.c.sort)
+_REBOOTING = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
+_NAMED: BindParameter[Any] = bindparam("ids", expanding=True)
+_OPEN = (
+    select(instances.c.id)
+    .where(instances.c.id.in_(_NAMED), (instances.c.state.in_(UNSETTLED) | _REBOOTING) & _ours())
+    .union_all(
+        select(interfaces.c.id).where(
+            interfaces.c.instance.in_(_NAMED), interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
+        )
+    )
+)
+
+
+def load(connection: Connection) -> list[InstanceRow]:
+    """Return every instance that is not terminated and that a backend of ours runs, in order of id."""
+    rows = connection.execute(_INSTANCES).all()
+    if not rows:
+        return []
+    ipv6: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(_IPV6):
+        ipv6[row.interface].append(row.address)
+    secondary: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(_SECONDARY):
+        secondary[row.interface].append(row.address)
+    links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
+    for row in connection.execute(_INTERFACES):
+        link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
+        links[row.instance].append((row.attachment_state or ATTACHED, link))
+    return [_instance(row, links[row.id]) for row in rows]
 
 
 def _instance(row: Row[Any], links: Collection[tuple[str, InterfaceSpec]]) -> InstanceRow:
@@ -149,17 +168,7 @@ def states(connection: Connection, ids: Collection[str]) -> dict[str, str]:
 
 def settled(connection: Connection, ids: Collection[str]) -> bool:
     """Return whether nothing is left to do for the instances ``ids``, and for the interfaces that come and go."""
-    rebooting = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
-    open_ = (instances.c.state.in_(UNSETTLED) | rebooting) & _ours()
-    if connection.scalar(select(instances.c.id).where(instances.c.id.in_(ids), open_).limit(1)) is not None:
-        return False
-    return not _has_moving_interfaces(connection, ids)
-
-
-def _has_moving_interfaces(connection: Connection, ids: Collection[str]) -> bool:
-    moving = interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
-    query = select(interfaces.c.id).where(interfaces.c.instance.in_(ids), moving).limit(1)
-    return connection.scalar(query) is not None
+    return connection.execute(_OPEN, {"ids": list(ids)}).first() is None
 
 
 def has_instances(connection: Connection) -> bool:

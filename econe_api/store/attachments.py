@@ -24,6 +24,8 @@ def begin_detaching(txn: Transaction, ids: Collection[str]) -> None:
 
 def make_available(txn: Transaction, ids: Collection[str]) -> None:
     """Note that interfaces are plugged in nowhere any more; elastic IPs, groups and addresses stay theirs."""
+    if not ids:
+        return
     for interface in ids:
         txn.touch(Kind.INTERFACE, interface)
     txn.connection.execute(
@@ -35,6 +37,8 @@ def make_available(txn: Transaction, ids: Collection[str]) -> None:
 
 def remove(txn: Transaction, ids: Collection[str]) -> None:
     """Delete interfaces with their addresses, memberships and tags; their elastic IPs stay the account's."""
+    if not ids:
+        return
     execute = txn.connection.execute
     held = addresses.c.interface.in_(ids)
     for public_ip in txn.connection.scalars(select(addresses.c.public_ip).where(held)).all():
@@ -71,6 +75,8 @@ def set_attached(txn: Transaction, ids: Collection[str]) -> None:
 
 def _set_state(txn: Transaction, ids: Iterable[str], state: str) -> None:
     chosen = list(ids)
+    if not chosen:
+        return
     for interface in chosen:
         txn.touch(Kind.INTERFACE, interface)
     txn.connection.execute(update(interfaces).where(interfaces.c.id.in_(chosen)).values(attachment_state=state))

@@ -6,7 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Boolean, Column, Connection, ForeignKey, Integer, String, Table, delete, insert, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+)
 
 from econe_api.config import Config
 from econe_api.store.schema import metadata
@@ -31,11 +43,14 @@ class MetadataOptions:
     hop_limit: int
 
 
+_OF = select(metadata_options).where(metadata_options.c.instance.in_(bindparam("instances", expanding=True)))
+
+
 def load_options(connection: Connection, config: Config, instances: Iterable[str]) -> Mapping[str, MetadataOptions]:
     """What holds for instances, by id; one that is not named has the configuration's."""
     usual = MetadataOptions(config.metadata.tokens, endpoint=True, hop_limit=config.metadata.hop_limit)
     found: defaultdict[str, MetadataOptions] = defaultdict(lambda: usual)
-    rows = connection.execute(select(metadata_options).where(metadata_options.c.instance.in_(list(instances))))
+    rows = connection.execute(_OF, {"instances": list(instances)})
     found.update({row.instance: MetadataOptions(row.tokens, row.endpoint, row.hop_limit) for row in rows})
     return found
 
