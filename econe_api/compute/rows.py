@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -88,21 +88,34 @@ _INTERFACES = (
 _IPV6 = select(ipv6_addresses).order_by(ipv6_addresses.c.sort)
 _SECONDARY = select(secondary_addresses).order_by(secondary_addresses.c.sort)
 _REBOOTING = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
+_MOVING = interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
+_WANTING = (
+    instances.c.state.in_(UNSETTLED)
+    | _REBOOTING
+    | instances.c.id.in_(select(interfaces.c.instance).where(_MOVING, interfaces.c.instance.is_not(None)))
+)
+_OPEN_INSTANCES = _INSTANCES.where(_WANTING)
+_OPEN_INTERFACES = _INTERFACES.where(_WANTING)
 _NAMED: BindParameter[Any] = bindparam("ids", expanding=True)
 _OPEN = (
     select(instances.c.id)
     .where(instances.c.id.in_(_NAMED), (instances.c.state.in_(UNSETTLED) | _REBOOTING) & _ours())
-    .union_all(
-        select(interfaces.c.id).where(
-            interfaces.c.instance.in_(_NAMED), interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
-        )
-    )
+    .union_all(select(interfaces.c.id).where(interfaces.c.instance.in_(_NAMED), _MOVING))
 )
 
 
 def load(connection: Connection) -> list[InstanceRow]:
     """Return every instance that is not terminated and that a backend of ours runs, in order of id."""
-    rows = connection.execute(_INSTANCES).all()
+    return _load(connection, _INSTANCES, _INTERFACES)
+
+
+def load_open(connection: Connection) -> list[InstanceRow]:
+    """Return those of :func:`load` that are on their way to another state, or whose interfaces come or go."""
+    return _load(connection, _OPEN_INSTANCES, _OPEN_INTERFACES)
+
+
+def _load(connection: Connection, chosen: Select[Any], linked: Select[Any]) -> list[InstanceRow]:
+    rows = connection.execute(chosen).all()
     if not rows:
         return []
     ipv6: dict[str, list[str]] = defaultdict(list)
@@ -112,7 +125,7 @@ def load(connection: Connection) -> list[InstanceRow]:
     for row in connection.execute(_SECONDARY):
         secondary[row.interface].append(row.address)
     links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
-    for row in connection.execute(_INTERFACES):
+    for row in connection.execute(linked):
         link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
         links[row.instance].append((row.attachment_state or ATTACHED, link))
     return [_instance(row, links[row.id]) for row in rows]

@@ -1,8 +1,8 @@
 """Brings instances to where their rows want them, again and again: level-triggered, so that nothing is ever missed.
 
-One thread looks at store and backend - every second, and when woken - and hands out tasks.  Each host has threads of
-its own, so that a hypervisor that does not answer delays no other.  An instance has one task at a time; one that
-failed waits a while, longer each time, before it is tried again.
+One thread looks at store and backend every second, and when woken at the rows that are on their way, and hands out
+tasks.  Each host has threads of its own, so that a hypervisor that does not answer delays no other.  An instance has
+one task at a time; one that failed waits a while, longer each time, before it is tried again.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ _LOG = logging.getLogger(__name__)
 _INTERVAL = 1.0
 #: Between looks however often one is woken, so that many instances that come and go cost few looks.
 _LEAST_INTERVAL = 0.05
+#: Between looks at all there is, while many come and go.
+_WHOLE_INTERVAL = 0.25
 _THREADS_PER_HOST = 4
 _MOST_REQUESTS = 10_000
 _LONGEST_PAUSE = 10.0
@@ -78,6 +80,8 @@ class Worker:
         self._backend = backend
         self._interval = interval
         self._woken = threading.Event()
+        self._moved = threading.Event()  # the backend says that there is more to see than what we have done
+        self._whole_due = 0.0
         self._stopping = threading.Event()
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()  # guards all below
@@ -90,7 +94,7 @@ class Worker:
         self._observed: Mapping[str, ObservedInstance] | None = None
         self._down: str | None = None
         if isinstance(backend, Announcing):
-            backend.announce(self._woken.set)
+            backend.announce(self._announced)
 
     @property
     def store(self) -> Store:
@@ -101,11 +105,24 @@ class Worker:
         """Work until :meth:`stop`; returns when the tasks under way are done."""
         while not self._stopping.is_set():
             self._woken.clear()
-            self._look()
+            self._look(whole=self._is_whole_due())
             self._stopping.wait(min(_LEAST_INTERVAL, self._interval))
             self._woken.wait(self._interval)
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
+
+    def _announced(self) -> None:
+        self._moved.set()
+        self._woken.set()
+
+    def _is_whole_due(self) -> bool:
+        """Is it time to look at all instances and at the backend, whatever is on its way?"""
+        now = time.monotonic()
+        if now < self._whole_due and self._observed is not None and not self._moved.is_set():
+            return False
+        self._moved.clear()
+        self._whole_due = now + min(_WHOLE_INTERVAL, self._interval)
+        return True
 
     def stop(self) -> None:
         """Make :meth:`run` return; the instances keep running."""
@@ -176,12 +193,18 @@ class Worker:
     def _read(self) -> AbstractContextManager[Transaction]:
         return self._store.read(rows.worker_call())
 
-    def _look(self) -> None:
+    def _look(self, *, whole: bool) -> None:
         with self._lock:
             self._done_meanwhile.clear()
+            known = None if whole else self._observed
         down = None
         try:
-            found, trouble, observed = self._find_tasks()
+            wanting = [] if known is None else self._on_the_way()
+            if known is None or not wanting:
+                known = None
+                found, trouble, observed = self._find_tasks()
+            else:
+                found, trouble, observed = plan.tasks(wanting, known), self._last_trouble(), known
         except BackendDownError as error:
             found, trouble, observed = [], str(error), None
             down = trouble
@@ -197,7 +220,11 @@ class Worker:
             if trouble is not None and [trouble] != self._trouble:
                 _LOG.warning("%s", trouble)
             self._trouble = [] if trouble is None else [trouble]
-            self._failures = {name: kept for name, kept in self._failures.items() if trouble or _is_for(name, found)}
+            self._failures = {
+                name: kept
+                for name, kept in self._failures.items()
+                if trouble or known is not None or _is_for(name, found)
+            }
             now = time.monotonic()
             # What was seen of an instance whose task has ended since may be older than what that task did.
             passed_by = self._busy | self._done_meanwhile
@@ -221,6 +248,16 @@ class Worker:
             has_instances = rows.has_instances(txn.connection)
         removals, trouble = plan.removals(strange, states, len(observed) - len(strange), has_instances)
         return found + removals, trouble, observed
+
+    def _on_the_way(self) -> list[rows.InstanceRow]:
+        """Rows whose state says what to do, whatever they are like now; none when there are others to look at."""
+        with self._read() as txn:
+            found = rows.load_open(txn.connection)
+        return found if all(row.state in rows.UNSETTLED for row in found) else []
+
+    def _last_trouble(self) -> str | None:
+        with self._lock:
+            return self._trouble[0] if self._trouble else None
 
     def _is_due(self, task: Task, now: float) -> bool:
         failure = self._failures.get(task.instance_id)
