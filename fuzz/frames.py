@@ -11,6 +11,7 @@ What must hold for every frame, each bounded by an alarm of processor time:
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -164,13 +165,15 @@ class Judge:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    # It rings again and again, because Python swallows what is raised while its cycle collector calls back, as
-    # Hypothesis has it do: a parser that runs for ever allocates all the time.
-    signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE, PATIENCE)
+    # Python swallows what is raised while its cycle collector calls back, as Hypothesis has it do, and a parser that
+    # runs for ever allocates all the time: so the collector rests meanwhile.
+    gc.disable()
+    signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        gc.enable()
 
 
 def ring(_number: int, _frame: FrameType | None) -> Any:
