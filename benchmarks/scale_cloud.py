@@ -31,6 +31,7 @@ _TENANT = 120
 """Instances of a tenant: they fill a few hosts."""
 _IMAGE = "ami-0123456789abcdef0"
 _ENOUGH = 1_000_000
+_MOST_RULES = 1_000  # of a group; as many as a quota may say
 _BATCH = 1000
 _PUBLIC = ("198.18.0.0/16", "198.18.0.1", "02:00:00:00:ff:01", "198.18.1.0", "198.18.63.255")
 
@@ -162,10 +163,11 @@ class Filler:
             self._progress(f"{start + size} of {count} members in {vpc}")
 
     def account(self, name: str) -> tuple[NewAccount, Caller]:
-        """Make an account that may have anything."""
+        """Make an account with room for everything."""
         made = create_account(self.store, name)
-        for quota in (quotas.INSTANCES, quotas.ELASTIC_IPS, quotas.NETWORK_INTERFACES, quotas.INBOUND_RULES):
+        for quota in (quotas.INSTANCES, quotas.ELASTIC_IPS, quotas.NETWORK_INTERFACES):
             quotas.set_quota(self.store, made.account_id, quota, _ENOUGH)
+        quotas.set_quota(self.store, made.account_id, quotas.INBOUND_RULES, _MOST_RULES)
         return made, Caller(made.account_id, made.access_key_id)
 
     def _tenant(self, name: str, hosts: list[str], room: dict[str, int]) -> Tenant:
