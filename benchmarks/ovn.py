@@ -59,6 +59,7 @@ class Ovn:
         values = [f'external_ids:{key}="{value}"' for key, value in settings.items()]
         self.switch.vsctl("set", "Open_vSwitch", ".", *values)
         self._spawn("ovn-controller", self.switch.ovsdb)
+        self.switch.vsctl("wait-until", "Bridge", "br-int")  # which ovn-controller makes
 
     def kill_controller(self) -> None:
         """End ovn-controller as a crash would."""
