@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders import Contender, contenders
+from benchmarks.contenders import Contender, contenders, size_options, sized
 from benchmarks.policy import Policy
 from benchmarks.result import NOTES, Progress, Result, json_option, report
 from topologies.errors import LabError
@@ -26,17 +26,11 @@ _METHOD = (
 
 
 @click.command("connections")
-@click.option(
-    "--ports", default=1120, show_default=True, help="Ports of the network, half of them here (10,000 flows)."
-)
-@click.option("--rounds", default=5, show_default=True, help="Rounds; the medians are shown.")
-@click.option("--seconds", default=3, show_default=True, help="Length of one measurement.")
+@size_options
 @json_option
 def command(ports: int, rounds: int, seconds: int, file: Path | None) -> None:
     """New connections a second through elastic IP and security group; beside OVN."""
-    if not (4 <= ports <= 20_000 and rounds > 0 and seconds > 0):
-        raise click.UsageError("4 to 20000 ports, at least one round and one second, please")
-    policy = Policy(ports, ports // 2, ports // 2)
+    policy = sized(ports, rounds, seconds)
     report([run(policy, rounds, seconds, f"cn{os.getpid()}", NOTES.print)], file)
 
 

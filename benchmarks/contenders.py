@@ -10,10 +10,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import click
 
 from benchmarks import flows as ovn_flows
 from benchmarks.ovn import Ovn
@@ -31,6 +34,29 @@ _OUTSIDE_MAC = "02:00:00:00:ff:01"
 _STRANGER = "203.0.113.10"
 _PASSES = re.compile(r"avg. datapath passes per packet: ([0-9.]+)")
 _PREFIX = CIDR.rpartition("/")[2]
+
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def size_options(command: _Command) -> _Command:
+    """Give a command the options that say how much is measured; :func:`sized` reads them."""
+    for option in (
+        click.option("--seconds", default=3, show_default=True, help="Length of one measurement."),
+        click.option("--rounds", default=5, show_default=True, help="Rounds; the medians are shown."),
+        click.option(
+            "--ports", default=1120, show_default=True, help="Ports of the network, half of them here (10,000 flows)."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def sized(ports: int, rounds: int, seconds: int) -> Policy:
+    """The policy for so many ports; click.UsageError when there is too little or too much of something."""
+    if not (4 <= ports <= 20_000 and rounds > 0 and seconds > 0):
+        raise click.UsageError("4 to 20000 ports, at least one round and one second, please")
+    return Policy(ports, ports // 2, ports // 2)
 
 
 @dataclass(frozen=True, slots=True)

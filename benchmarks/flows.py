@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from benchmarks.ovn import Ovn
-from benchmarks.policy import GATEWAY, Policy, our_flows
+from benchmarks.ovn import Ovn, network
+from benchmarks.policy import Policy, our_flows
 from benchmarks.result import NOTES, Result, json_option, report
 from econe_api.compute import netns
 from flowrules.text import flow_text
@@ -88,20 +88,8 @@ def install(policy: Policy, ovn: Ovn, *, internal: bool = True) -> int:
 
 def _network(policy: Policy) -> Iterable[list[str]]:
     """The commands of ovn-nbctl: a switch, a router with a gateway port, a public switch, a port group with ACLs."""
-    yield ["ls-add", "net"]
-    yield ["lr-add", "router"]
-    yield ["lrp-add", "router", "to-net", "02:00:00:00:ff:02", f"{GATEWAY}/16"]
-    yield ["lsp-add", "net", "from-router", "--", "lsp-set-type", "from-router", "router"]
-    yield ["lsp-set-addresses", "from-router", "router", "--", "lsp-set-options", "from-router", "router-port=to-net"]
-    yield ["ls-add", "public"]
-    yield ["lsp-add", "public", "wire", "--", "lsp-set-type", "wire", "localnet"]
-    yield ["lsp-set-addresses", "wire", "unknown", "--", "lsp-set-options", "wire", "network_name=public"]
-    yield ["lrp-add", "router", "to-public", "02:00:00:00:ff:03", "198.51.100.2/16"]
-    yield ["lsp-add", "public", "router-public", "--", "lsp-set-type", "router-public", "router"]
-    yield ["lsp-set-addresses", "router-public", "router"]
-    yield ["lsp-set-options", "router-public", "router-port=to-public"]
+    yield from network()
     yield ["lrp-set-gateway-chassis", "to-public", "here"]
-    yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]
     for number in range(policy.ports):
         yield ["lsp-add", "net", f"p{number}"]
         yield ["lsp-set-addresses", f"p{number}", f"{policy.mac(number)} {policy.address(number)}"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.policy import GATEWAY
 from econe_api.compute import netns
 from topologies.errors import LabError
 from topologies.ovs import OpenVSwitch
@@ -101,3 +103,20 @@ class Ovn:
 
     def _wait_for(self, path: Path) -> None:
         netns.run(["timeout", "10", "sh", "-c", f"until [ -S '{path}' ]; do sleep 0.02; done"])
+
+
+def network() -> Iterator[list[str]]:
+    """The commands of ovn-nbctl that make a switch, a router with a gateway port and a public switch."""
+    yield ["ls-add", "net"]
+    yield ["lr-add", "router"]
+    yield ["lrp-add", "router", "to-net", "02:00:00:00:ff:02", f"{GATEWAY}/16"]
+    yield ["lsp-add", "net", "from-router", "--", "lsp-set-type", "from-router", "router"]
+    yield ["lsp-set-addresses", "from-router", "router", "--", "lsp-set-options", "from-router", "router-port=to-net"]
+    yield ["ls-add", "public"]
+    yield ["lsp-add", "public", "wire", "--", "lsp-set-type", "wire", "localnet"]
+    yield ["lsp-set-addresses", "wire", "unknown", "--", "lsp-set-options", "wire", "network_name=public"]
+    yield ["lrp-add", "router", "to-public", "02:00:00:00:ff:03", "198.51.100.2/16"]
+    yield ["lsp-add", "public", "router-public", "--", "lsp-set-type", "router-public", "router"]
+    yield ["lsp-set-addresses", "router-public", "router"]
+    yield ["lsp-set-options", "router-public", "router-port=to-public"]
+    yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ovn import Ovn
-from benchmarks.policy import GATEWAY, Policy
+from benchmarks.ovn import Ovn, network
+from benchmarks.policy import Policy
 from benchmarks.scale_lab import timed
 from benchmarks.scale_switch import transact
 
@@ -39,7 +39,7 @@ class OvnCloud:
     def build(self) -> None:
         """Make all of it; returns when the flows are in force."""
         self._ovn.sbctl("chassis-add", "there", "geneve", "127.0.0.2")
-        self._nbctl(_network())
+        self._nbctl(network())
         self._add_ports()
         self._nbctl(_rules())
         self._ovn.nbctl("--wait=sb", "sync", timeout=_PATIENCE)
@@ -142,23 +142,6 @@ def _batches(commands: Iterable[Sequence[str]]) -> Iterator[list[str]]:
             words = []
     if words:
         yield words
-
-
-def _network() -> Iterator[list[str]]:
-    """A switch, a router with a gateway port, a public switch."""
-    yield ["ls-add", "net"]
-    yield ["lr-add", "router"]
-    yield ["lrp-add", "router", "to-net", "02:00:00:00:ff:02", f"{GATEWAY}/16"]
-    yield ["lsp-add", "net", "from-router", "--", "lsp-set-type", "from-router", "router"]
-    yield ["lsp-set-addresses", "from-router", "router", "--", "lsp-set-options", "from-router", "router-port=to-net"]
-    yield ["ls-add", "public"]
-    yield ["lsp-add", "public", "wire", "--", "lsp-set-type", "wire", "localnet"]
-    yield ["lsp-set-addresses", "wire", "unknown", "--", "lsp-set-options", "wire", "network_name=public"]
-    yield ["lrp-add", "router", "to-public", "02:00:00:00:ff:03", "198.51.100.2/16"]
-    yield ["lsp-add", "public", "router-public", "--", "lsp-set-type", "router-public", "router"]
-    yield ["lsp-set-addresses", "router-public", "router"]
-    yield ["lsp-set-options", "router-public", "router-port=to-public"]
-    yield ["lr-route-add", "router", "0.0.0.0/0", "198.51.100.1"]
 
 
 def _rules() -> Iterator[list[str]]:

@@ -6,13 +6,12 @@ Part of the compute worker.  The audit log and the history of addresses have the
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, select
 
+from econe_api.compute.rounds import Rounds
 from econe_api.compute.rows import TERMINATED, worker_call
-from econe_api.store.errors import StoreError
 from econe_api.store.opennebula_tables import opennebula_vms
 from econe_api.store.schema import instances, interfaces, tags
 from econe_api.store.store import Store
@@ -29,32 +28,12 @@ _INTERVAL = 60.0
 _PAUSE = 0.1
 
 
-class Forgetter:
-    """Use :meth:`start` and :meth:`stop`."""
+class Forgetter(Rounds):
+    """Use :meth:`start` and :meth:`stop`; a batch under way is ended first."""
 
     def __init__(self, store: Store, interval: float = _INTERVAL) -> None:
+        super().__init__("ended instances", interval)
         self._store = store
-        self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="forgetter", daemon=True)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop working; a batch under way is ended first."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            try:
-                self.turn()
-            except StoreError as error:
-                _LOG.warning("ended instances: %s", error)
-            except Exception:
-                _LOG.exception("ended instances cannot be forgotten")
 
     def turn(self) -> int:
         """Forget all that is due now, a batch at a time; return how many instances.  Raises StoreError."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Row, delete, select, update
 
+from econe_api.compute.rounds import Rounds
 from econe_api.compute.rows import worker_call
 from econe_api.images import qcow2
 from econe_api.images.library import Library
-from econe_api.store.errors import StoreError
 from econe_api.store.image_tables import AVAILABLE, DEREGISTERED, FAILED, PENDING, images
 from econe_api.store.store import Store
 
@@ -34,33 +33,13 @@ class _GivenUpError(Exception):
     """The image was deregistered, or the worker ends."""
 
 
-class Copier:
-    """Use :meth:`start` and :meth:`stop`; one image at a time."""
+class Copier(Rounds):
+    """Use :meth:`start` and :meth:`stop`; one image at a time, and a copy under way is given up."""
 
     def __init__(self, store: Store, library: Library, interval: float = _INTERVAL) -> None:
+        super().__init__("images", interval)
         self._store = store
         self._library = library
-        self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="images", daemon=True)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop working; a copy under way is given up."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            try:
-                self.turn()
-            except StoreError as error:
-                _LOG.warning("images: %s", error)
-            except Exception:
-                _LOG.exception("images: looking for work failed")
 
     def turn(self) -> None:
         """Do all that is to be done now.  Raises StoreError."""

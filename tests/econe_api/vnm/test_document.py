@@ -90,7 +90,9 @@ def _recorded(name):
             yield path.name, text
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="no recordings of a real oned here")
+@pytest.mark.skipif(
+    not RECORDED.exists(), reason=f"no recordings of oned in {RECORDED}; $OPENNEBULA_RECORDINGS names another folder"
+)
 def test_recorded_machines_are_read_as_the_driver_would_get_them():
     """The driver of the recording had another name, and its networks an alias."""
     seen = 0
@@ -112,7 +114,9 @@ def test_recorded_machines_are_read_as_the_driver_would_get_them():
     assert (6, 5432, 5432, "10.0.0.0/24") in said
 
 
-@pytest.mark.skipif(not RECORDED.exists(), reason="no recordings of a real oned here")
+@pytest.mark.skipif(
+    not RECORDED.exists(), reason=f"no recordings of oned in {RECORDED}; $OPENNEBULA_RECORDINGS names another folder"
+)
 def test_recorded_groups_that_can_be_enforced():
     refused = {}
     for _, text in _recorded("_secgroup_info_"):
