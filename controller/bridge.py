@@ -95,6 +95,7 @@ class Bridge:
         self.foreign = 0
         self.problem: str | None = None
         self.meters = BridgeMeters()
+        self._metered = True  # may the next flows to be sent need other meters?
         self.packets = PacketQueue(host, lambda: surroundings.index, surroundings.handlers)
         self._around = surroundings
         self._ready = False  # store loaded and agent heard
@@ -313,6 +314,7 @@ class Bridge:
         A flow that waits is not wanted yet, so what stands in its place goes.
         """
         if self._installed is None:
+            self._metered = True
             self.meters.read(session)
             dumped = session.dump()
             found = diff(self.desired.flows, dumped)
@@ -324,6 +326,7 @@ class Bridge:
         touched, installed = self._touched, self._installed
         before = {key: installed[key] for key in touched if key in installed}
         after = {key: self.desired.flows[key] for key in touched if key in self.desired.flows}
+        self._metered = any(flow.meter for flow in (*before.values(), *after.values()))
         found = changes(before, after)
         held = self._held(found.adds)
         if held:
@@ -370,11 +373,13 @@ class Bridge:
         self._elastic &= waiting
 
     def _send(self, session: Session, found: Diff) -> None:
-        meters = self.desired.meters
-        self.meters.prepare(session, meters)
+        meters = self.desired.meters if self._metered else ()
+        if self._metered:
+            self.meters.prepare(session, meters)
         if not found.empty:
             self._send_flows(session, found)
-        self.meters.prune(session, meters)
+        if self._metered:
+            self.meters.prune(session, meters)
 
     def _send_flows(self, session: Session, found: Diff) -> None:
         admitted = {zone for flow in found.adds if (zone := admitted_zone(flow)) is not None}

@@ -24,7 +24,7 @@ from eventlet.event import Event
 from eventlet.semaphore import Semaphore
 from eventlet.timeout import Timeout
 
-from controller import wire
+from controller import outlet, wire
 from controller.guard import Frame
 from controller.openflow_errors import ApplyError, Refusal, read_refusal
 from flowrules import encode
@@ -229,7 +229,7 @@ class OpenFlowSession:
     def emit(self, message: bytes) -> None:
         """Send a message that has no answer (a packet-out); a refusal is logged, a lost connection is not an error."""
         if not self._closed:
-            self._datapath.send(message)
+            outlet.send(self._datapath, message)
 
     def close(self) -> None:
         """End the session: whoever waits gets :class:`OutcomeUnknownError`, and so does every later request."""
@@ -306,7 +306,7 @@ class OpenFlowSession:
         self._send_buffer(buffer)
 
     def _send_buffer(self, buffer: bytearray) -> None:
-        if not self._datapath.send(buffer):
+        if not outlet.send(self._datapath, buffer):
             raise OutcomeUnknownError("connection lost")
 
     def _receive(self, frame: Frame) -> None:

@@ -10,6 +10,7 @@ import socket
 import eventlet
 import pytest
 
+from controller import outlet
 from controller.openflow import OpenFlowSession, OutcomeUnknownError
 from flowrules import fields
 from flowrules.actions import Load, Resubmit
@@ -37,17 +38,17 @@ def test_never_mixed(ryu_server, private_ovs, bridge, monkeypatch):
     whole = sum(16 + len(one) + 8 for one in [*deletes, *adds])
     chance = random.Random(POINTS)
     before = [flow_add(item) for item in old]
-    found = []
+    found, send = [], outlet.send
     for _ in range(POINTS):
         session = connect(ryu_server)
         if found != states[0]:
             session.apply([encode_delete(item) for item in found], before)
         left = chance.randrange(whole)
-        datapath, send = session._datapath, session._datapath.send
+        datapath = session._datapath
 
-        def some(buffer, datapath=datapath, send=send):
+        def some(datapath, buffer, send=send):
             nonlocal left
-            sent = send(buffer[:left])
+            sent = send(datapath, buffer[:left])
             left -= len(buffer)
             if left <= 0:
                 while datapath.send_q is not None and datapath.send_q.qsize():
@@ -55,8 +56,8 @@ def test_never_mixed(ryu_server, private_ovs, bridge, monkeypatch):
                 datapath.socket.shutdown(socket.SHUT_RDWR)
             return sent and left > 0
 
-        monkeypatch.setattr(datapath, "send", some)
-        with pytest.raises(OutcomeUnknownError):
+        with monkeypatch.context() as patch, pytest.raises(OutcomeUnknownError):
+            patch.setattr(outlet, "send", some)
             session.apply(deletes, adds)
         ryu_server.wait(lambda datapath=datapath: not datapath.is_active, "the connection to end")
         session.close()
