@@ -10,7 +10,7 @@ import click
 from benchmarks import scale_rows
 from benchmarks.result import json_option, report
 from benchmarks.scale_lab import ScaleLab, median, per_call, timed
-from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure
+from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure, Layout
 
 _GOAL_MS = 10.0
 _ADDRESSES = 8
@@ -19,9 +19,9 @@ _ADDRESSES = 8
 @click.command("associate")
 @scale_rows.options
 @json_option
-def command(vms: tuple[int, ...], switches: int, file: Path | None) -> None:
+def command(vms: tuple[int, ...], bridges: int, file: Path | None) -> None:
     """Associate an elastic IP: from the call until the switch has acknowledged; beside OVN's lr-nat-add."""
-    report(scale_rows.measure(vms, switches, ours, lambda cloud: cloud.associate(PEER_CALLS)), file)
+    report(scale_rows.measure(vms, [Layout(bridges, ours)], lambda cloud: cloud.associate(PEER_CALLS)), file)
 
 
 def ours(lab: ScaleLab) -> list[Figure]:

@@ -12,7 +12,7 @@ from benchmarks.ovn_cloud import OvnCloud
 from benchmarks.result import json_option, report
 from benchmarks.scale_cloud import Census, Filler
 from benchmarks.scale_lab import ScaleLab, median, per_call, timed
-from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure
+from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure, Layout
 
 _GOAL_MS = 5.0
 _MEMBERS = 10_000
@@ -22,7 +22,7 @@ _RANGE = "10.0.0.0/16"
 @click.command("member")
 @scale_rows.options
 @json_option
-def command(vms: tuple[int, ...], switches: int, file: Path | None) -> None:
+def command(vms: tuple[int, ...], bridges: int, file: Path | None) -> None:
     """A member joins a group of 10,000 that one host's rules refer to; beside OVN's address set of as many."""
 
     def theirs(cloud: OvnCloud) -> list[float]:
@@ -30,7 +30,7 @@ def command(vms: tuple[int, ...], switches: int, file: Path | None) -> None:
         return cloud.join(PEER_CALLS)
 
     bench = _Member()
-    report(scale_rows.measure(vms, switches, bench.ours, theirs, bench.prepare), file)
+    report(scale_rows.measure(vms, [Layout(bridges, bench.ours)], theirs, bench.prepare), file)
 
 
 class _Member:

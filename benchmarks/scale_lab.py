@@ -30,14 +30,21 @@ Progress = Callable[[str], None]
 
 
 class ScaleLab:
-    """The cloud; a context manager.  ``prepare`` may add to the store before anything runs."""
+    """The cloud; a context manager.
+
+    ``bridges`` share an ovs-vswitchd, None = all.  ``prepare`` may add to the store before anything runs.
+    """
 
     def __init__(
-        self, vms: int, progress: Progress, processes: int = 1, prepare: Callable[[Filler, Census], None] | None = None
+        self,
+        vms: int,
+        progress: Progress,
+        bridges: int | None = None,
+        prepare: Callable[[Filler, Census], None] | None = None,
     ) -> None:
         self._vms = vms
         self._progress = progress
-        self._switch_processes = processes
+        self._bridges = bridges
         self._prepare = prepare
         self._stack = ExitStack()
         self._openflow = free_port(0)
@@ -66,10 +73,11 @@ class ScaleLab:
             self._prepare(self.filler, self.census)
         begin = self._took("store", begin)
         plans = self.census.plans
-        self._progress(f"{len(plans)} bridges with {self._vms} ports in {self._switch_processes} ovs-vswitchd")
+        share = min(self._bridges or len(plans), len(plans))
+        self._progress(f"{len(plans)} bridges with {self._vms} ports, {share} in each ovs-vswitchd")
         self._bridge_of: Mapping[str, BridgePlan] = {plan.name: plan for plan in plans}
         self.switches = self._stack.enter_context(
-            Switches(folder / "ovs", plans, f"tcp:127.0.0.1:{self._openflow}", self._switch_processes)
+            Switches(folder / "ovs", plans, f"tcp:127.0.0.1:{self._openflow}", share)
         )
         begin = self._took("switches", begin)
         self._processes = Processes(folder, folder / "sluice.toml", lambda: None)
@@ -148,6 +156,7 @@ class ScaleLab:
             "flows": flows,
             "controller_mib": controller // 1024,
             "controller_bytes_per_flow": round(controller * 1024 / max(flows, 1)),
+            "ovs_vswitchd": len(self.switches.processes),
             "ovs_vswitchd_mib": sum(process.memory_kib() for process in self.switches.processes) // 1024,
             "seconds": self.seconds,
         }

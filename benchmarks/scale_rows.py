@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from benchmarks.scale_lab import ScaleLab
 
 CALLS = 60
 PEER_CALLS = 10
+TOGETHER = 4
+"""Bridges that share an ovs-vswitchd (docs/adr/0032-four-bridges-an-ovs-vswitchd.md)."""
 PEER = "OVN, ovn-nbctl --wait=hv, 16 local ports on one real chassis, all other ports bound elsewhere"
 Prepare = Callable[[Filler, Census], None]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -36,13 +38,22 @@ class Figure:
     method: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A cloud with so many bridges in each ovs-vswitchd, None = all in one, and what is measured there."""
+
+    bridges: int | None
+    ours: Callable[[ScaleLab], list[Figure]]
+
+
 def options(command: _Command) -> _Command:
     """The options of the three."""
     command = click.option(
-        "--switches",
-        default=1,
+        "--bridges",
+        default=TOGETHER,
         show_default=True,
-        help="How many ovs-vswitchd share the bridges; 1 is one for all 500, 10 start much faster.",
+        type=click.IntRange(1, 500),
+        help="How many bridges share an ovs-vswitchd; 500 is one for all, which takes minutes to start.",
     )(command)
     return click.option(
         "--vms",
@@ -56,8 +67,7 @@ def options(command: _Command) -> _Command:
 
 def measure(
     sizes: Sequence[int],
-    switches: int,
-    ours: Callable[[ScaleLab], list[Figure]],
+    layouts: Sequence[Layout],
     theirs: Callable[[OvnCloud], list[float]],
     prepare: Prepare | None = None,
 ) -> list[Result]:
@@ -65,10 +75,13 @@ def measure(
     results: list[Result] = []
     first: dict[str, tuple[int, Result]] = {}
     for vms in sorted(set(sizes)):
-        NOTES.print(f"Sluice with {vms} instances")
-        with ScaleLab(vms, NOTES.print, min(switches, -(-vms // 16)), prepare) as lab:
-            figures = ours(lab)
-            cloud = lab.sizes()
+        figures: list[Figure] = []
+        for layout in layouts:
+            NOTES.print(f"Sluice with {vms} instances")
+            with ScaleLab(vms, NOTES.print, layout.bridges, prepare) as lab:
+                measured = layout.ours(lab)
+                cloud = {"cloud": lab.sizes(), "load": load()}
+            figures += [replace(figure, counters={**figure.counters, **cloud}) for figure in measured]
         NOTES.print(f"OVN with {vms} ports")
         peer = _peer(vms, theirs)
         for figure in figures:
@@ -80,7 +93,7 @@ def measure(
                 peer=PEER,
                 goal=f"<= {figure.goal:g} ms",
                 met=figure.milliseconds <= figure.goal,
-                counters={**figure.counters, "cloud": cloud, "load": load()},
+                counters=figure.counters,
                 method=figure.method,
             )
             results.append(row)

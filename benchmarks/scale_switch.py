@@ -1,4 +1,4 @@
-"""Many bridges with dummy ports in few ovs-vswitchd: real OpenFlow, no device of the machine's, nothing that moves.
+"""Many bridges with dummy ports in fewer ovs-vswitchd: real OpenFlow, no device of the machine's, nothing that moves.
 
 Every bridge is a hypervisor's.  The rows are in the database before ovs-vswitchd starts: a port at a time, as
 ovs-vsctl would add them, takes time that grows with the square of their number.
@@ -124,11 +124,10 @@ class SwitchProcess:
 
 
 class Switches:
-    """All bridges, spread over ``processes`` ovs-vswitchd; a context manager that starts and ends them."""
+    """All bridges, ``together`` in each ovs-vswitchd; a context manager that starts and ends them."""
 
-    def __init__(self, folder: Path, bridges: Sequence[BridgePlan], controller: str, processes: int = 1) -> None:
-        size = -(-len(bridges) // processes)
-        shares = [bridges[start : start + size] for start in range(0, len(bridges), size)]
+    def __init__(self, folder: Path, bridges: Sequence[BridgePlan], controller: str, together: int) -> None:
+        shares = [bridges[start : start + together] for start in range(0, len(bridges), together)]
         self.processes = [
             SwitchProcess(folder / f"s{number}", share, controller) for number, share in enumerate(shares)
         ]

@@ -15,7 +15,7 @@ PATIENCE_S = 30.0
 
 @pytest.fixture(scope="module")
 def lab():
-    with ScaleLab(80, lambda _: None, processes=5) as lab:
+    with ScaleLab(80, lambda _: None, bridges=1) as lab:
         yield lab
 
 
