@@ -184,11 +184,11 @@ class World:
     def _finish(self) -> Dirty:
         """Hosts where a VPC or a group has come or gone; then hand the marks over."""
         for vpc, hosts in self._vpc_was.items():
-            changed = [host for host, was in hosts.items() if was != bool(self.index.vpc_hosts[vpc][host])]
-            self._mark(changed, self._vpc_keys(vpc))
+            if changed := [host for host, was in hosts.items() if was != bool(self.index.vpc_hosts[vpc][host])]:
+                self._mark(changed, self._vpc_keys(vpc))
         for group, hosts in self._group_was.items():
-            changed = [host for host, was in hosts.items() if was != bool(self.index.group_hosts[group][host])]
-            self._mark(changed, self._group_keys(group))
+            if changed := [host for host, was in hosts.items() if was != bool(self.index.group_hosts[group][host])]:
+                self._mark(changed, self._group_keys(group))
         dirty = {host: keys for host, keys in self._dirty.items() if keys}
         self._dirty = defaultdict(set)
         self._vpc_was, self._group_was = defaultdict(dict), defaultdict(dict)

@@ -31,9 +31,12 @@ CROWD = [RuleRecord(f"sgr-{egress}", egress, 6, 22, 22, None, "sg-0-crowd") for 
 
 
 class Cloud:
-    """Tenants of 96 instances, 16 a host; all instances of a tenant are in its group ``crowd``, one in ``watch``."""
+    """Tenants of 96 instances, 16 a host; all instances of a tenant are in its group ``crowd``, one in ``watch``.
 
-    def __init__(self, vms):
+    The first tenant has ``stopped`` more, which are on no host.
+    """
+
+    def __init__(self, vms, stopped=0):
         self.world = World()
         self.vms = vms
         changes = [Change(Kind.POOL, "public", PoolRecord("public", "198.18.0.0/16", "198.18.0.1", GATEWAY_MAC))]
@@ -48,6 +51,7 @@ class Cloud:
                 group = GroupRecord(f"sg-{tenant}-{name}", 2 * tenant + number + 1, vpc, name, known)
                 changes.append(Change(Kind.GROUP, group.id, group))
         changes += [Change(Kind.INTERFACE, f"eni-{number}", self.interface(number)) for number in range(vms)]
+        changes += [Change(Kind.INTERFACE, f"eni-s{number}", self.stopped(number)) for number in range(stopped)]
         self.world.apply(Batch(1, full=True, changes=tuple(changes)))
         for host in range(-(-vms // PER_HOST)):
             mine = range(PER_HOST * host, min(PER_HOST * (host + 1), vms))
@@ -60,6 +64,11 @@ class Cloud:
         address = ipv4_to_text(0xAC1F0010 + number % TENANT)
         known = groups or (f"sg-{tenant}-watch",) if number % TENANT == 0 else groups or (f"sg-{tenant}-crowd",)
         return InterfaceRecord(f"eni-{number}", None, f"vpc-{tenant}", f"subnet-{tenant}", mac, (address,), known)
+
+    @staticmethod
+    def stopped(number):
+        mac, address = f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}", ipv4_to_text(0xAC1F1000 + number)
+        return InterfaceRecord(f"eni-s{number}", None, "vpc-0", "subnet-0", mac, (address,), ("sg-0-crowd",))
 
     def change(self, *changes):
         """Apply; returns the marks by host, and how many functions were called for it."""
@@ -86,6 +95,11 @@ class Cloud:
 @pytest.fixture(scope="module")
 def clouds():
     return Cloud(200), Cloud(8000)
+
+
+@pytest.fixture(scope="module")
+def crowds():
+    return Cloud(TENANT, stopped=10), Cloud(TENANT, stopped=1_000)
 
 
 def cost(cloud, change):
@@ -131,3 +145,9 @@ def test_a_member_is_one_flow_in_each_direction_where_a_rule_asks_for_it(clouds)
     assert work["h0"] == (2, 2)
     assert {host for host, (compiled, _) in work.items() if compiled} == {"h0", "h1"}
     assert PortKey("eni-20") in dirty["h1"]
+
+
+def test_to_join_a_thousand_members_takes_the_steps_of_joining_a_hundred(crowds):
+    both(crowds, lambda cloud: Change(Kind.INTERFACE, "eni-20", cloud.interface(20, "sg-0-idle")))
+    _, _, work = both(crowds, lambda cloud: Change(Kind.INTERFACE, "eni-20", cloud.interface(20, "sg-0-crowd")))
+    assert work["h0"] == (2, 2)
