@@ -10,7 +10,7 @@ import click
 from benchmarks import scale_rows
 from benchmarks.result import json_option, report
 from benchmarks.scale_lab import ScaleLab, median, per_call, timed
-from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure, Layout
+from benchmarks.scale_rows import CALLS, PEER_CALLS, WITHOUT, Figure, Layout, without_data_plane
 
 _GOAL_MS = 10.0
 _ADDRESSES = 8
@@ -47,11 +47,9 @@ def ours(lab: ScaleLab) -> list[Figure]:
     counters: dict[str, Any] = per_call(before, lab.status(), CALLS)
     # An address that comes and goes: 4 flow-mods and a bundle each, and one fragment to compile.
     counters["sql_statements"] = lab.filler.cost(tenant.caller, "AssociateAddress", **wanted(0))
-    tag = {"Resources": [tenant.guests[0].instance]}
-    plain = timed(CALLS, lambda number: ec2.create_tags(**tag, Tags=[{"Key": "n", "Value": str(number)}]))
-    counters["call_without_data_plane_ms"] = median(plain)
+    counters["call_without_data_plane_ms"] = without_data_plane(ec2, tenant.guests[0].instance)
     method = (
         "boto3 over HTTP, durable SQLite, real OpenFlow; counters are of one association and its end together. "
-        "CreateTags, which no switch hears of, shows what any call costs."
+        f"{WITHOUT}"
     )
     return [Figure("associate", median(values), _GOAL_MS, counters, method)]

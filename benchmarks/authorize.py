@@ -11,7 +11,7 @@ from benchmarks import scale_rows
 from benchmarks.result import json_option, report
 from benchmarks.scale_cloud import Census, Filler, Tenant
 from benchmarks.scale_lab import ScaleLab, median, per_call, timed
-from benchmarks.scale_rows import PEER_CALLS, Figure, Layout
+from benchmarks.scale_rows import PEER_CALLS, WITHOUT, Figure, Layout, without_data_plane
 
 _ONE_HOST_MS = 10.0
 _ALL_HOSTS_MS = 250.0
@@ -67,9 +67,11 @@ def _figure(row: str, lab: ScaleLab, tenant: Tenant, group: str, goal: float) ->
     counters: dict[str, Any] = per_call(before, lab.status(), _CALLS)
     more = {"GroupId": group, "IpPermissions": _permission(_CALLS + 10)}
     counters["sql_statements"] = lab.filler.cost(tenant.caller, "AuthorizeSecurityGroupIngress", **more)
+    counters["call_without_data_plane_ms"] = without_data_plane(ec2, tenant.guests[0].instance)
     method = (
         f"The group of all hosts has one instance on each of {len(lab.census.hosts)}; a rule costs a flow-mod per "
-        "host, however many instances of the group it has. OVN's port group has all ports."
+        "host, however many instances of the group it has. OVN's port group has all ports. "
+        f"{WITHOUT}"
     )
     return Figure(row, median(values), goal, counters, method)
 

@@ -12,7 +12,7 @@ from benchmarks.ovn_cloud import OvnCloud
 from benchmarks.result import json_option, report
 from benchmarks.scale_cloud import Census, Filler
 from benchmarks.scale_lab import ScaleLab, median, per_call, timed
-from benchmarks.scale_rows import CALLS, PEER_CALLS, Figure, Layout
+from benchmarks.scale_rows import CALLS, PEER_CALLS, WITHOUT, Figure, Layout, without_data_plane
 
 _GOAL_MS = 5.0
 _MEMBERS = 10_000
@@ -78,9 +78,11 @@ class _Member:
         counters["of_join_and_leave"] = per_call(before, lab.status(), CALLS)
         wanted = {"NetworkInterfaceId": self._joiner.interface, "Groups": [self._groups["crowd"]]}
         counters["sql_statements"] = lab.filler.cost(self._tenant.caller, "ModifyNetworkInterfaceAttribute", **wanted)
+        counters["call_without_data_plane_ms"] = without_data_plane(ec2, self._joiner.instance)
         method = (
             f"ModifyNetworkInterfaceAttribute; the group has {_MEMBERS} members, a rule of each direction refers to it "
-            "on one host. OVN: one more address in an address set of as many, that two ACLs refer to."
+            "on one host. OVN: one more address in an address set of as many, that two ACLs refer to. "
+            f"{WITHOUT}"
         )
         return [Figure("member", median(values), _GOAL_MS, counters, method)]
 

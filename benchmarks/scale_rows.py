@@ -16,12 +16,13 @@ from benchmarks.ovn import Ovn
 from benchmarks.ovn_cloud import OvnCloud, policy_of
 from benchmarks.result import NOTES, Result
 from benchmarks.scale_cloud import Census, Filler
-from benchmarks.scale_lab import ScaleLab
+from benchmarks.scale_lab import ScaleLab, median, timed
 
 CALLS = 60
 PEER_CALLS = 10
 TOGETHER = 4
 """Bridges that share an ovs-vswitchd (docs/adr/0032-four-bridges-an-ovs-vswitchd.md)."""
+WITHOUT = "CreateTags, which no switch hears of, shows what any call costs without the data plane."
 PEER = "OVN, ovn-nbctl --wait=hv, 16 local ports on one real chassis, all other ports bound elsewhere"
 Prepare = Callable[[Filler, Census], None]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -101,6 +102,12 @@ def measure(
                 results.append(_growth(figure.row, first[figure.row], (vms, row)))
             first.setdefault(figure.row, (vms, row))
     return results
+
+
+def without_data_plane(ec2: Any, instance: str) -> float:
+    """Milliseconds of a durable call that no switch hears of: what any call costs, client and signature included."""
+    tags = [[{"Key": "n", "Value": str(number)}] for number in range(CALLS)]
+    return median(timed(CALLS, lambda number: ec2.create_tags(Resources=[instance], Tags=tags[number])))
 
 
 def _peer(vms: int, theirs: Callable[[OvnCloud], list[float]]) -> float:
