@@ -67,7 +67,7 @@ def call(host: str, port: int, source: str, seconds: float, first: int) -> tuple
     """How many connections came to be in that time, and how many were begun, numbered from ``first``."""
     whole, begun = 0, 0
     waiting: dict[int, socket.socket] = {}
-    pairs = _ports(port, first)
+    pairs = port_pairs(port, first)
     events = select.epoll()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ def call(host: str, port: int, source: str, seconds: float, first: int) -> tuple
     return whole, begun
 
 
-def _ports(port: int, first: int) -> Iterator[tuple[int, int]]:
+def port_pairs(port: int, first: int) -> Iterator[tuple[int, int]]:
     """A caller's and a server's port of each connection from number ``first`` on."""
     span = _HIGHEST - _LOWEST + 1
     number = first

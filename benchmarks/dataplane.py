@@ -23,7 +23,7 @@ _GOALS = {"NORMAL": 0.95, "OVN": 1.3}
 _METHOD = (
     "One TCP connection of iperf3, {seconds} s at a time, median of {rounds} rounds; the three take turns within each "
     "round, in a random order. Sluice's switch holds {ours} flows, OVN's {theirs}; userspace datapath, one machine for "
-    "all ends."
+    "all ends, the same memory setting for every switch (ADR 0031)."
 )
 
 
