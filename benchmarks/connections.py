@@ -24,8 +24,8 @@ _PEER = "OVN"
 _METHOD = (
     "One loop outside opens sixty-four connections at a time, reads one byte of each and resets it, {seconds} s at a "
     "time, median of {rounds} rounds; the contenders take turns within each round, in a random order. No two "
-    "connections of a contender have the same ports. Client and server are Python on the same cores as the switch; every "
-    "switch has the same memory setting (ADR 0031)."
+    "connections of a contender have the same ports. Client and server are Python on the same cores as the switch. "
+    "Every switch has the same memory setting (ADR 0031)."
 )
 
 

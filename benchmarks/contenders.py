@@ -1,8 +1,8 @@
 """Three ways to one pair of instances, side by side: Sluice's pipeline, a plain NORMAL bridge, and OVN.
 
 Each has an ovs-vswitchd of its own (userspace datapath), two instances and an outside host, each in a namespace with a
-veth to the switch; checksums are written in software everywhere, as a userspace switch needs it.  All three switches have
-the memory setting of ADR 0031, which gains most where there are most flows.
+veth to the switch; checksums are written in software everywhere, as a userspace switch needs it.  All three switches
+have the memory setting of ADR 0031, which gains most where there are most flows.
 """
 
 from __future__ import annotations
