@@ -48,15 +48,11 @@ def run(policy: Policy, rounds: int, seconds: int, name: str, progress: Progress
 
 
 class _Measured(NamedTuple):
-    """Connections that were whole, and what ovs-vswitchd spent on them."""
+    """Connections a second, how many were whole, and what ovs-vswitchd spent on them."""
 
+    rate: float
     opened: int
     spent: Spent
-
-    @property
-    def rate(self) -> float:
-        """Connections a second."""
-        return self.opened / self.spent.elapsed
 
 
 def measure(all_three: Sequence[Contender], rounds: int, seconds: int, progress: Progress) -> Result:
@@ -112,7 +108,7 @@ def _costs(found: Mapping[str, Sequence[_Measured]]) -> dict[str, Any]:
         "processor microseconds of ovs-vswitchd per connection": medians(lambda spent: spent.seconds * 1e6),
         "of these in system calls": medians(lambda spent: spent.system * 1e6),
         "processors that ovs-vswitchd used (it forwards in one thread)": {
-            who: round(median(one.spent.seconds / one.spent.elapsed for one in all_of), 2) for who, all_of in of
+            who: round(median(one.spent.seconds / one.opened * one.rate for one in all_of), 2) for who, all_of in of
         },
         "packets per connection": medians(lambda spent: spent.packets, 1),
         "upcalls per connection": medians(lambda spent: spent.upcalls, 4),
@@ -128,4 +124,4 @@ def _measure(one: Contender, seconds: int, begun: dict[str, int]) -> _Measured:
     begun[one.name] = first + new
     if not opened:
         raise LabError(f"{one.name}: no connection came to be in {seconds} s")
-    return _Measured(opened, spent)
+    return _Measured(opened / seconds, opened, spent)

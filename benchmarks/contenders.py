@@ -12,7 +12,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -67,13 +66,12 @@ def sized(ports: int, rounds: int, seconds: int) -> Policy:
 
 class Spent(NamedTuple):
     """What ovs-vswitchd did for a load: seconds of a processor in its own code (look-ups, connection tracking, memory)
-    and in system calls (which receive and send the packets, and the other end's TCP that runs within a send), seconds
-    that went by, packets that came in, passes of each through the datapath, and upcalls.
+    and in system calls (which receive and send the packets, and the other end's TCP that runs within a send), packets
+    that came in, passes of each through the datapath, and upcalls.
     """
 
     user: float
     system: float
-    elapsed: float
     packets: int
     passes: float
     upcalls: int
@@ -123,16 +121,13 @@ class Contender:
         """Run the load; what it returns, and what ovs-vswitchd spent on it.  LabError when that has ended."""
         self.switch.unixctl("dpif-netdev/pmd-stats-clear")
         user, system = self._processor_seconds()
-        begin = time.monotonic()
         came = load()
-        elapsed = time.monotonic() - begin
         user_then, system_then = self._processor_seconds()
         said = self.switch.unixctl("dpif-netdev/pmd-stats-show")
-        packets, upcalls = (sum(map(int, each.findall(said))) for each in (_PACKETS, _UPCALLS))
+        packets, upcalls = (sum(map(int, counter.findall(said))) for counter in (_PACKETS, _UPCALLS))
         passes = _PASSES.findall(said)
-        return came, Spent(
-            user_then - user, system_then - system, elapsed, packets, float(passes[0]) if passes else 0.0, upcalls
-        )
+        each = float(passes[0]) if passes else 0.0
+        return came, Spent(user_then - user, system_then - system, packets, each, upcalls)
 
     def _processor_seconds(self) -> tuple[float, float]:
         """In its own code and in system calls, since it was started."""
