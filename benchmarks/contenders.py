@@ -1,12 +1,14 @@
 """Three ways to one pair of instances, side by side: Sluice's pipeline, a plain NORMAL bridge, and OVN.
 
 Each has an ovs-vswitchd of its own (userspace datapath), two instances and an outside host, each in a namespace with a
-veth to the switch; checksums are written in software everywhere, as a userspace switch needs it.
+veth to the switch; checksums are written in software everywhere, as a userspace switch needs it.  All three switches
+have the memory setting of ADR 0031, which gains most where there are most flows.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -32,18 +34,21 @@ OVN_POLICY = Policy(200, 2, 2)
 _OUTSIDE = "198.51.100.1"
 _OUTSIDE_MAC = "02:00:00:00:ff:01"
 _STRANGER = "203.0.113.10"
+_PACKETS = re.compile(r"packets received: (\d+)")
 _PASSES = re.compile(r"avg. datapath passes per packet: ([0-9.]+)")
+_UPCALLS = re.compile(r"miss with (?:success|failed) upcall: (\d+)")
 _PREFIX = CIDR.rpartition("/")[2]
 
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
+_T = TypeVar("_T")
 
 
 def size_options(command: _Command) -> _Command:
     """Give a command the options that say how much is measured; :func:`sized` reads them."""
     for option in (
-        click.option("--seconds", default=3, show_default=True, help="Length of one measurement."),
-        click.option("--rounds", default=5, show_default=True, help="Rounds; the medians are shown."),
+        click.option("--seconds", default=2, show_default=True, help="Length of one measurement."),
+        click.option("--rounds", default=9, show_default=True, help="Rounds; the medians are shown."),
         click.option(
             "--ports", default=1120, show_default=True, help="Ports of the network, half of them here (10,000 flows)."
         ),
@@ -57,6 +62,24 @@ def sized(ports: int, rounds: int, seconds: int) -> Policy:
     if not (4 <= ports <= 20_000 and rounds > 0 and seconds > 0):
         raise click.UsageError("4 to 20000 ports, at least one round and one second, please")
     return Policy(ports, ports // 2, ports // 2)
+
+
+class Spent(NamedTuple):
+    """What ovs-vswitchd did for a load: seconds of a processor in its own code (look-ups, connection tracking, memory)
+    and in system calls (which receive and send the packets, and the other end's TCP that runs within a send), packets
+    that came in, passes of each through the datapath, and upcalls.
+    """
+
+    user: float
+    system: float
+    packets: int
+    passes: float
+    upcalls: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of a processor in all: they hardly depend on what else the machine does."""
+        return self.user + self.system
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +117,31 @@ class Contender:
             except netns.CommandError as error:
                 raise LabError(f"{self.name}: {address} does not answer at port {port}") from error
 
-    def forget_passes(self) -> None:
-        """Begin to count anew what :meth:`passes` tells."""
+    def spent_by(self, load: Callable[[], _T]) -> tuple[_T, Spent]:
+        """Run the load; what it returns, and what ovs-vswitchd spent on it.  LabError when that has ended."""
         self.switch.unixctl("dpif-netdev/pmd-stats-clear")
+        user, system = self._processor_seconds()
+        came = load()
+        user_then, system_then = self._processor_seconds()
+        said = self.switch.unixctl("dpif-netdev/pmd-stats-show")
+        packets, upcalls = (sum(map(int, counter.findall(said))) for counter in (_PACKETS, _UPCALLS))
+        passes = _PASSES.findall(said)
+        each = float(passes[0]) if passes else 0.0
+        return came, Spent(user_then - user, system_then - system, packets, each, upcalls)
 
-    def passes(self) -> float:
-        """How often a packet went through the datapath on the average: once, and once more for each recirculation."""
-        counted = _PASSES.findall(self.switch.unixctl("dpif-netdev/pmd-stats-show"))
-        return float(counted[0]) if counted else 0.0
-
-    def processor_seconds(self) -> float:
-        """What ovs-vswitchd has used of the processors so far: it does not depend on what else the machine does."""
+    def _processor_seconds(self) -> tuple[float, float]:
+        """In its own code and in system calls, since it was started."""
         pid = self.switch.pid(SWITCH)
         if pid is None:
             raise LabError(f"{self.name}: ovs-vswitchd has ended")
         words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        tick = os.sysconf("SC_CLK_TCK")
+        return int(words[11]) / tick, int(words[12]) / tick
+
+
+def in_turns(all_of: Sequence[Contender]) -> list[Contender]:
+    """The contenders in a new order: whoever is always the first or after the same one may profit or suffer from it."""
+    return random.sample(list(all_of), len(all_of))
 
 
 @contextmanager

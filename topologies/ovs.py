@@ -17,6 +17,8 @@ from topologies.errors import LabError
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SERVER = "ovsdb-server"
 SWITCH = "ovs-vswitchd"
+SWITCH_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=128"}
+"""Environment of ovs-vswitchd, as ``contrib/systemd`` gives it to that of a hypervisor (ADR 0031)."""
 _CHUNK = 64 * 1024
 
 
@@ -72,7 +74,8 @@ class OpenVSwitch:
             "-vsyslog:off",
         ]
         try:
-            netns.run(netns.inside(self.netns, [daemon, *arguments, *options]), env=self.environment)
+            more = SWITCH_MEMORY if daemon == SWITCH else {}
+            netns.run(netns.inside(self.netns, [daemon, *arguments, *options]), env={**self.environment, **more})
         except netns.CommandError as error:
             log = self.rundir / f"{daemon}.log"
             last = log.read_text(errors="replace").splitlines()[-1:] if log.exists() else []

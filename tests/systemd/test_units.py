@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from topologies.ovs import SWITCH_MEMORY
+
 UNITS = Path(__file__).resolve().parents[2] / "contrib" / "systemd"
 ALL = ["agent", "api", "compute", "controller"]
 #: What systemd thinks of their exposure, 0 to 10 (systemd-analyze(1), "security"): it must not grow.
@@ -26,16 +28,23 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_every_unit_is_installed(installed: Path) -> None:
-    assert sorted(one.name for one in installed.iterdir()) == [f"sluice-{name}.service" for name in ALL]
-    for unit in installed.iterdir():
+    units = sorted(installed.glob("*.service"))
+    assert [one.name for one in units] == [f"sluice-{name}.service" for name in ALL]
+    for unit in units:
         assert f"ExecStart={sys.prefix}/bin/" in unit.read_text()
 
 
 def test_systemd_understands_them(installed: Path) -> None:
-    files = [str(one) for one in installed.iterdir()]
+    files = [str(one) for one in installed.glob("*.service")]
     done = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
     ours = [line for line in (done.stdout + done.stderr).splitlines() if "sluice-" in line]
     assert ours == []
+
+
+def test_a_hosts_switch_is_started_with_the_environment_of_the_labs(installed: Path) -> None:
+    lines = (installed / "ovs-vswitchd.service.d" / "sluice.conf").read_text().splitlines()
+    section = lines.index("[Service]")
+    assert lines[section + 1 :] == [f"Environment={name}={value}" for name, value in SWITCH_MEMORY.items()]
 
 
 @pytest.mark.parametrize("name", ALL)
