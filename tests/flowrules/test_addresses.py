@@ -38,3 +38,11 @@ def test_each_part_of_an_ipv4_address_has_eight_bits(place):
 @given(st.integers(0, 2**48 - 1))
 def test_mac_addresses_come_back(number):
     assert mac_to_int(mac_to_text(number)) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1:2:3:4:5:6", "02:00:00:00:00", "02:00:00:00:00:0g", "+1:00:00:00:00:00", "00:1_:00:00:00:00"]
+)
+def test_only_mac_addresses_are_read(text):
+    with pytest.raises(ValueError, match=r"MAC|literal"):
+        mac_to_int(text)
