@@ -15,6 +15,7 @@ INTERVAL = 0.005
 #: Packets that may still be under way when it is told to stop.
 _UNDER_WAY = 5
 _FIRST = 10
+_HALF = 1 << 15
 
 
 class Ping:
@@ -34,9 +35,8 @@ class Ping:
         summary = re.search(r"(\d+) packets transmitted", text)
         if summary is None:
             raise LabError(f"ping ended early: {text[-200:]}")
-        sent, answered = int(summary[1]), {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", text)}
-        # Numbers have 16 bits on the wire, so a minute and a half is the longest that can be told apart.
-        return sent, [number for number in range(1, sent - _UNDER_WAY) if number % 65536 not in answered]
+        sent, came = int(summary[1]), answered(text)
+        return sent, [number for number in range(1, sent - _UNDER_WAY) if number not in came]
 
     def __enter__(self) -> Ping:
         return self
@@ -47,3 +47,16 @@ class Ping:
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
+
+
+def answered(text: str) -> set[int]:
+    """The numbers of the packets that were answered, from what ping has printed.
+
+    On the wire they have 16 bits and begin anew after five and a half minutes: each is taken for the one that is
+    nearest to the one before.
+    """
+    numbers, latest = set(), 0
+    for word in re.findall(r"icmp_seq=(\d+) ttl", text):
+        latest += (int(word) - latest + _HALF) % (2 * _HALF) - _HALF
+        numbers.add(latest)
+    return numbers

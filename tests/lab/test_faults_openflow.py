@@ -6,6 +6,7 @@ None of the 400 packets a second that are allowed may be lost, none of the 200 t
 
 import contextlib
 import os
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from topologies.vantage import Vantage
 pytestmark = pytest.mark.lab
 
 LONG = int(os.environ.get("SLUICE_FAULT_POINTS", "1")) > 1
+SECONDS = float(os.environ.get("SLUICE_FAULT_SECONDS", "0"))
 RELAY_PORT = 6700
 
 
@@ -167,6 +169,7 @@ def test_ovs_vswitchd_is_killed_and_lets_nothing_in_when_it_is_back(stage, wait_
         switch = stage.cloud.hypervisor(name)
         with stage.traffic(across=False, lossless=spared):
             switch.kill(SWITCH)
+            time.sleep(SECONDS)
             switch.start_switch()
             assert wait_until(lambda name=name: stage.world.flows_of(name) == before[name], 60)
             assert wait_until(stage.in_sync, 60)
