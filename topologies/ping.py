@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import threading
 from types import TracebackType
 
 from topologies.errors import LabError
 from topologies.vantage import Vantage
 
-#: Seconds between two packets.
-INTERVAL = 0.005
+#: Seconds between two packets: one that is not answered is waited for, the next one after an answer comes sooner.
+INTERVAL = 0.01
+_ASKED = 0.004
 #: Packets that may still be under way when it is told to stop.
 _UNDER_WAY = 5
 _FIRST = 10
+_PATIENCE = 15.0
 _HALF = 1 << 15
 
 
@@ -22,16 +25,28 @@ class Ping:
     """Pings ``address`` from the first answers on until :meth:`stop`; a context manager."""
 
     def __init__(self, vantage: Vantage, address: str) -> None:
-        command = ("ip", "netns", "exec", vantage.namespace, "ping", "-n", "-D", "-i", str(INTERVAL), address)
+        command = ("ip", "netns", "exec", vantage.namespace, "ping", "-n", "-D", "-i", str(_ASKED), address)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if self.process.stdout is None:
-            raise LabError("ping cannot be read")
-        self._first = [self.process.stdout.readline() for _ in range(_FIRST)]
+        self._lines: list[str] = []
+        self._begun = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._begun.wait()
+
+    def _read(self) -> None:
+        # All the while: with nobody to read what it says, ping stops sending when the pipe is full, after four seconds.
+        for line in self.process.stdout or ():
+            self._lines.append(line)
+            if len(self._lines) == _FIRST:
+                self._begun.set()
+        self._begun.set()
 
     def stop(self) -> tuple[int, list[int]]:
         """End it; tell how many packets were sent and the numbers of those that were not answered."""
         self.process.send_signal(signal.SIGINT)
-        text = "".join(self._first) + self.process.communicate(timeout=15)[0]
+        self.process.wait(_PATIENCE)
+        self._reader.join(_PATIENCE)
+        text = "".join(self._lines)
         summary = re.search(r"(\d+) packets transmitted", text)
         if summary is None:
             raise LabError(f"ping ended early: {text[-200:]}")
@@ -46,7 +61,10 @@ class Ping:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+        self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def answered(text: str) -> set[int]:
