@@ -24,6 +24,7 @@ from flowrules.intent import (
     Member,
     Neighbour,
     Network,
+    Peer,
     Port,
     Prefix,
     Remote,
@@ -200,9 +201,15 @@ def test_a_vlan_is_the_same_number_on_both_sides_of_the_fabric(vlan, ofp_print):
     assert any(f"set_field:{0x1000 + vlan}->vlan_vid" in said for said in leaving)
 
 
-@pytest.mark.parametrize(
-    ("field", "name"),
-    [(f.TUN_ID, "NXM_NX_TUN_ID"), (f.TUN_SRC, "NXM_NX_TUN_IPV4_SRC"), (f.TUN_DST, "NXM_NX_TUN_IPV4_DST")],
-)
-def test_fields_of_tunnels_are_open_vswitches(field, name, ofp_print):
-    assert f"load:0x7->{name}[]" in ofp_print(flow_add(flow(1, 1, [], [Load(field.whole, 7)])))
+def test_tunnel_packets_are_taken_from_the_peer_alone(ofp_print):
+    (taken,) = compile_intent(Peer(2, ipv4_to_int("10.9.0.2")))
+    assert "priority=100,tun_src=10.9.0.2,in_port=2 " in ofp_print(flow_add(taken))
+
+
+NAMES = {f.TUN_ID: "TUN_ID", f.TUN_SRC: "TUN_IPV4_SRC", f.TUN_DST: "TUN_IPV4_DST"}
+NAMES |= {field: field.name.upper() for name, field in vars(f).items() if name.startswith("REG")}
+
+
+@pytest.mark.parametrize("field", NAMES, ids=lambda field: field.name)
+def test_fields_of_tunnels_and_registers_are_open_vswitches(field, ofp_print):
+    assert f"load:0x7->NXM_NX_{NAMES[field]}[]" in ofp_print(flow_add(flow(1, 1, [], [Load(field.whole, 7)])))
