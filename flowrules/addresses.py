@@ -21,9 +21,10 @@ def elastic_ip_mac(public: int) -> int:
 def mac_to_int(text: str) -> int:
     """``"02:00:00:00:00:01"`` as an integer; raises ValueError when it is none."""
     parts = text.split(":")
-    if [len(part) for part in parts] != _PAIRS:
+    digits = "".join(parts)
+    if [len(part) for part in parts] != _PAIRS or not digits.isalnum():  # int() also takes signs and underscores
         raise ValueError(f"not a MAC address: {text!r}")
-    return int("".join(parts), 16)
+    return int(digits, 16)
 
 
 def mac_to_text(mac: int) -> str:

@@ -12,7 +12,12 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("encode", ".pack(", "first two arguments of _FLUSH_ZONE"): "version 4 and message type 4 (experimenter)",
     ("diff", "if stale and missing:", "and <-> or"): "without either there is nothing to leave out; it saves the look",
     ("live", "_parts(", "first two arguments of _parts swapped"): "it says in what two flows differ, in no direction",
-    ("compile_group", "_GROUP_KIND << 62", "62 -> "): "the kind of a group is 0, wherever it is shifted to",
+    ("compile_dhcp", "flow(t.SPOOF, 10,", "first two arguments of flow"): "the number of that table is 10 as well",
+    ("", "__all__ = [", "without"): "who may import it is for mypy to say, which runs with the static checks",
+    **{
+        ("compile_group", "_GROUP_KIND << 62", change): "the kind of a group is 0, wherever it is shifted to"
+        for change in ("62 -> ", "LShift -> ")
+    },
 }
 
 

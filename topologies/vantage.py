@@ -98,6 +98,11 @@ class Conversation:
         """Seconds since the last line came back, or since the start."""
         return time.monotonic() - self._last
 
+    @property
+    def alive(self) -> bool:
+        """Does the program still run?"""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End it."""
         self._process.kill()

@@ -1,6 +1,7 @@
 """One thread serves all switches: echoes are answered in the middle of a big compilation, waits end one by one."""
 
 import gc
+import signal
 import weakref
 
 import eventlet
@@ -97,6 +98,41 @@ def test_echoes_are_answered_while_thousands_of_fragments_are_compiled(session, 
         assert seen["compiling"] >= 2
     finally:
         asker.close()
+        composer.close()
+
+
+def test_a_switch_that_takes_nothing_costs_bounded_queues_and_is_read_again_when_it_does(
+    session, ryu_server, private_ovs, bridge
+):
+    """Stopped in the middle of a push, with changes coming on: neither what is sent nor what is remembered piles up."""
+    session._timeout = 0.5
+    composer, everybody = Composer(), tuple(crowd())
+    composer.take_batch(Batch(1, full=True, changes=everybody[:3]))
+    composer.switch_connected(session.dpid, session)
+    ports = HostPorts(session.dpid, "br-int", 1, 2, {"eni-0": Binding(10, 0x020000000000)})
+    composer.take_snapshot("h1", ports)
+    host, queue = composer.bridges["h1"], session._datapath.send_q
+    try:
+        ryu_server.wait(lambda: host.quiet, "the first flows")
+        private_ovs.signal(signal.SIGSTOP)
+        try:
+            for revision, change in enumerate(everybody[3:], 2):
+                composer.take_batch(Batch(revision, full=False, changes=(change,)))
+                if revision % 100 == 0:
+                    eventlet.sleep(0)
+                    assert queue.qsize() <= 16
+            ryu_server.wait(lambda: "no answer within" in (host.problem or ""), "it to be given up")
+            assert queue.qsize() <= 16
+            assert len(host._pending._waiting) + len(host._pending._taken) <= 2 * 64
+            assert host.backlog <= 2 * NEIGHBOURS, "a fragment is marked once, however often it changes"
+            assert not host.has_installed(composer.revision())
+        finally:
+            private_ovs.signal(signal.SIGCONT)
+            session._timeout = 10.0
+        ryu_server.wait(lambda: host.quiet, "it to catch up")
+        assert host.has_installed(composer.revision())
+        assert private_ovs.flow_count(bridge) == host.flows == len(host.desired.flows) > 2 * NEIGHBOURS
+    finally:
         composer.close()
 
 

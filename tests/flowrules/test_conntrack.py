@@ -48,6 +48,7 @@ def test_every_checksum_of_ipv6_is_right(connection):
     again = Ether(frame)
     del again[IPv6].payload.chksum
     assert bytes(again) == frame
+    assert (again[IPv6].version, again[IPv6].tc, again[IPv6].fl) == (6, 0, 0)
 
 
 def test_the_checksum_of_an_ipv6_query_is_right():

@@ -64,6 +64,8 @@ def answered(frame, lease=LEASE):
         0x12345678,
         bytes.fromhex("020000000001"),
     )
+    assert (parsed[BOOTP].siaddr, parsed[BOOTP].giaddr) == ("0.0.0.0", "0.0.0.0"), "no other server, no relay"
+    assert (parsed[BOOTP].hops, parsed[BOOTP].secs) == (0, 0)
     assert len(parsed[UDP].payload) >= 300
     return parsed
 

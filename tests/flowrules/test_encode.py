@@ -57,6 +57,17 @@ def test_bundle_add_wraps_the_message_under_one_xid(ofp_print):
     ]
 
 
+def test_what_fills_up_a_match_is_zero():
+    """OpenFlow 1.3.5, 7.2.3.1: up to a multiple of 8."""
+    bare = encode.flow_add(flow(1, 1, [], []))
+    for number in range(1, 4):
+        tests = [match(field, 1) for field in (fields.REG0, fields.IN_PORT, fields.METADATA)[:number]]
+        message, size = encode.flow_add(flow(1, 1, tests, [])), 4 + len(encode_match(tests))
+        whole = -(-size // 8) * 8
+        assert len(message) == len(bare) - 8 + whole
+        assert message[48 : 48 + whole][size:] == bytes(whole - size)
+
+
 def test_delete_strict_names_cookie_and_match(ofp_print):
     tests = encode_match([match(fields.IN_PORT, 3)])
     assert ofp_print(encode.flow_delete_strict(1, 2, 0x51CE000000000001, tests, 4)) == (

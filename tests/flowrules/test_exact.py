@@ -15,7 +15,22 @@ from flowrules.conntrack import packet_of
 from flowrules.encode import MessageType, flow_add, flow_stats_request
 from flowrules.fields import EtherType, IpProtocol, Subfield
 from flowrules.flow import flow, match
-from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, Bridge, Direction, GroupMembers, Member, Prefix, Revocation, Rule
+from flowrules.intent import (
+    ANYWHERE,
+    ANYWHERE_IPV6,
+    Bridge,
+    Direction,
+    GroupMembers,
+    Member,
+    Neighbour,
+    Network,
+    Peer,
+    Port,
+    Prefix,
+    Remote,
+    Revocation,
+    Rule,
+)
 from flowrules.judge import Connection
 from flowrules.live import as_live, compare, decode_live_flows
 from flowrules.text import match_text
@@ -24,6 +39,7 @@ NET = Prefix(ipv4_to_int("10.1.0.0"), 16)
 SIX = Prefix(0xFD00 << 112, 64, 6)
 EXAMPLES = (
     *document.example(),
+    Port(4, 0x020000000004, (NET.address | 4,), 1, (1,), ipv6=(SIX.address | 4,)),
     *(Member(remote, remote, direction) for remote in (NET, SIX) for direction in Direction),
     *(Member(GroupMembers(7), Prefix(NET.address, 32), direction) for direction in Direction),
 )
@@ -175,3 +191,25 @@ def test_kept_connections_are_those_that_were_not_blocked():
 def test_anywhere_is_everywhere():
     assert (Prefix(0, 0, 4), Prefix(0, 0, 6)) == (ANYWHERE, ANYWHERE_IPV6)
     assert (ANYWHERE_IPV6.address, ANYWHERE_IPV6.length, ANYWHERE_IPV6.version) == (0, 0, 6)
+
+
+@pytest.mark.parametrize("vlan", [2, 105, 4094])
+def test_a_vlan_is_the_same_number_on_both_sides_of_the_fabric(vlan, ofp_print):
+    (arriving,) = [one for one in compile_intent(Network(3, NET, vlan)) if one.table == t.FABRIC_IN]
+    assert f" dl_vlan={vlan} " in f"{ofp_print(flow_add(arriving)).replace(',', ' ')} "
+    leaving = [ofp_print(flow_add(one)) for one in compile_intent(Neighbour(3, 9, 5, Remote(2, vlan), routed=True))]
+    assert any(f"set_field:{0x1000 + vlan}->vlan_vid" in said for said in leaving)
+
+
+def test_tunnel_packets_are_taken_from_the_peer_alone(ofp_print):
+    (taken,) = compile_intent(Peer(2, ipv4_to_int("10.9.0.2")))
+    assert "priority=100,tun_src=10.9.0.2,in_port=2 " in ofp_print(flow_add(taken))
+
+
+NAMES = {f.TUN_ID: "TUN_ID", f.TUN_SRC: "TUN_IPV4_SRC", f.TUN_DST: "TUN_IPV4_DST"}
+NAMES |= {field: field.name.upper() for name, field in vars(f).items() if name.startswith("REG")}
+
+
+@pytest.mark.parametrize("field", NAMES, ids=lambda field: field.name)
+def test_fields_of_tunnels_and_registers_are_open_vswitches(field, ofp_print):
+    assert f"load:0x7->NXM_NX_{NAMES[field]}[]" in ofp_print(flow_add(flow(1, 1, [], [Load(field.whole, 7)])))

@@ -94,4 +94,5 @@ def test_a_packet_out_into_the_pipeline_as_ofctl_reads_it(ofp_print):
 
 def test_a_packet_out_too_long_is_refused():
     with pytest.raises(ValueError, match="packet-out of"):
-        packet_out([], bytes(65535))
+        packet_out([], bytes(65536 - 24))
+    assert len(packet_out([], bytes(65535 - 24))) == 65535

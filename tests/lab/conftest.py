@@ -1,8 +1,10 @@
 """A whole cloud for the traffic cases, and short words for what the cases do with it."""
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,12 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from channel.client import request
 from econe_api.store.engine import make_engine
 from econe_api.store.feed import Feed
 from sluice.commands import cli
 from topologies.cloud import Cloud, Plan
 from topologies.layout import OUTSIDE_IP, fabric_ip
 from topologies.oracle import DENIED, State, verdict
+from topologies.ping import Ping
 from topologies.vantage import SHUT
 
 NOBODY = frozenset()
@@ -300,3 +304,57 @@ class Trace:
 @pytest.fixture
 def trace(world):
     return Trace(world)
+
+
+class Stage:
+    """A guest on h1 that may be pinged, its neighbour on h2, and the packets between them and from outside."""
+
+    forbidden = 7
+    """A UDP port that no rule opens."""
+
+    def __init__(self, world):
+        self.world, self.cloud = world, world.cloud
+        self.group = world.group("counted")
+        world.allow(self.group, "icmp", -1, -1)
+        self.guest = world.launch([self.group], host="h1")
+        self.far_group = world.group("counted-far")
+        self.far = world.launch([self.far_group], host="h2")
+        self.public, _ = world.address(self.guest)
+
+    def host(self, name):
+        return next(host for host in self.cloud.status()["hosts"] if host["name"] == name)
+
+    def in_sync(self):
+        return all(host["in_sync"] and host["agent"] for host in self.cloud.status()["hosts"])
+
+    def findings(self):
+        asked = {"op": "audit", "host": None, "repair": False, "foreign": False}
+        return request(self.cloud.config.controller.socket, asked, 60.0)["findings"]
+
+    @contextlib.contextmanager
+    def traffic(self, *, across=True, lossless=True):
+        """Count while the block runs; then none of the allowed may be lost, and no other may have come."""
+        pour = ("topologies.streams", "pour-udp", self.public, str(self.forbidden), "200", "3600")
+        senders = [(self.cloud.outside, self.public), *([(self.far.inside, self.guest.private_ip)] if across else [])]
+        with contextlib.ExitStack() as stack:
+            ear = stack.enter_context(self.guest.inside.watch("topologies.streams", "serve-udp", str(self.forbidden)))
+            assert until(lambda: ear.echoes == 1), "it is ready"
+            pouring = stack.enter_context(self.cloud.outside.watch(*pour))
+            pings = [stack.enter_context(Ping(*one)) for one in senders]
+            begun = time.monotonic()
+            yield
+            seconds = time.monotonic() - begun
+            lost = [ping.stop() for ping in pings]
+            told = ", ".join(f"{sent} allowed sent and {len(missing)} lost" for sent, missing in lost)
+            poured = f"some {200 * seconds:.0f} forbidden sent and {ear.echoes - 1} delivered"
+            sys.stdout.write(f"in {seconds:.1f} s {told}, {poured}\n")  # pytest shows it with -rP
+            assert all(sent > 30 * seconds for sent, _ in lost), "it was counted to the end, on a busy machine as well"
+            assert pouring.alive
+            assert ear.alive
+            assert ear.echoes == 1, "nothing but the line that it is ready"
+            assert not lossless or not any(missing for _, missing in lost), lost
+
+
+@pytest.fixture(scope="module")
+def stage(module_world):
+    return Stage(module_world)

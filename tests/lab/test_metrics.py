@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from topologies.cloud import Cloud, Plan
 from topologies.layout import MANAGEMENT
+from topologies.ovs import SWITCH
 
 pytestmark = pytest.mark.lab
 
@@ -146,6 +149,38 @@ def test_figures_are_those_of_the_story(telling, story):
     assert agent["sluice_agent_ports", ("role", "instance")] == 1
     assert agent["sluice_agent_controller_connected",] == agent["sluice_agent_ovsdb_connected",] == 1
     assert agent["sluice_agent_snapshots_total",] >= 2
+
+
+def test_a_host_that_lags_and_the_calls_that_wait_for_it_are_seen(telling, story, wait_until):
+    group = telling.ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    over = threading.Event()
+
+    def call():
+        for port in range(100, 130):
+            rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "192.0.2.0/24"}]}
+            telling.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+            if over.is_set():
+                return
+
+    def hurried():
+        return telling.value("api", "sluice_api_unacknowledged_total", action="AuthorizeSecurityGroupIngress") or 0
+
+    calling, before = threading.Thread(target=call), hurried()
+    lagging, waiting = ("sluice_controller_hosts_lagging",), ("sluice_controller_queue_depth", ("queue", "calls"))
+    behind = "sluice_controller_host_lag_revisions", ("host", "h1")
+    pid = telling.cloud.hypervisor("h1").pid(SWITCH)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        calling.start()
+        told = wait_until(lambda: (told := telling.scrape("controller"))[waiting] == told[lagging] == 1 and told)
+        assert told
+        assert told[behind] >= 1
+        assert wait_until(lambda: hurried() > before), "answered after its bound"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        over.set()
+        calling.join(30)
+    assert wait_until(lambda: all(telling.scrape("controller")[one] == 0 for one in (lagging, waiting, behind)))
 
 
 def test_the_dashboard_asks_for_what_is_there(telling, story):
