@@ -65,7 +65,8 @@ class Index:
     entries: defaultdict[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     addresses_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
-    plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    #: The hosts where an interface is plugged in, by name: nearly always one, so a tuple, which is a quarter of a set.
+    plugged: dict[str, tuple[str, ...]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     #: The interfaces that have their place on a host.
     placed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -76,6 +77,16 @@ class Index:
     #: As ``group_hosts``, counting interfaces with IPv6 only, and the same over all groups.
     group_ipv6_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     ipv6_hosts: Counter[str] = field(default_factory=Counter)
+
+    def plug(self, interface: str, host: str) -> None:
+        """The interface is plugged in at ``host``."""
+        self.plugged[interface] = tuple(sorted({*self.plugged.get(interface, ()), host}))
+
+    def unplug(self, interface: str, host: str) -> None:
+        """The interface is plugged in at ``host`` no more."""
+        others = tuple(other for other in self.plugged.pop(interface, ()) if other != host)
+        if others:
+            self.plugged[interface] = others
 
     def place(self, interface: str) -> Place | None:
         """Where the interface is plugged in with the MAC that the store gave it.

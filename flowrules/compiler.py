@@ -20,6 +20,7 @@ from flowrules.intent import (
     Group,
     Intent,
     Ipv6Bridge,
+    Local,
     Member,
     Metadata,
     MetadataClient,
@@ -46,14 +47,22 @@ _COMPILERS: dict[type, Callable[[Any], Fragment]] = {
     Metadata: compile_metadata,
     MetadataClient: compile_metadata_client,
 }
+_OF_ONE_PORT = (Port, ElasticIp, MetadataClient)
 
 
-@lru_cache(maxsize=1 << 16)
 def compile_intent(intent: Intent) -> Fragment:
     """The fragment of one object.
 
-    Remembered by the object's value: 500 bridges that share a group compile it once and share its flows.
+    What several bridges may know is remembered by its value: 500 of them that share a group compile it once and share
+    its flows.  What is of one port is of one bridge.
     """
+    if isinstance(intent, _OF_ONE_PORT) or (isinstance(intent, Neighbour) and isinstance(intent.via, Local)):
+        return _COMPILERS[type(intent)](intent)
+    return _remembered(intent)
+
+
+@lru_cache(maxsize=1 << 16)
+def _remembered(intent: Intent) -> Fragment:
     return _COMPILERS[type(intent)](intent)
 
 
