@@ -44,7 +44,8 @@ class Desired:
     counters: Counters = field(default_factory=Counters)
     ports: dict[Key, Port] = field(default_factory=dict)
     groups: dict[Key, Group] = field(default_factory=dict)
-    _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
+    _intents: dict[Key, Intent] = field(default_factory=dict)
+    _fragments: dict[Key, Fragment] = field(default_factory=dict)
     _uses: Counter[Meter] = field(default_factory=Counter)
 
     def update(self, index: Index, keys: Iterable[Key]) -> set[FlowKey]:
@@ -61,10 +62,10 @@ class Desired:
         """
         for key in keys:
             self.counters.resolved += 1
-            known = self._fragments.get(key)
+            known = self._intents.get(key)
             try:
                 intent = resolve(index, self.host, key)
-                unchanged = (known is None) if intent is None else (known is not None and known[0] == intent)
+                unchanged = known is None if intent is None else known == intent
                 fragment = () if unchanged or intent is None else compile_intent(intent)
             except TooManyRemotesError as error:
                 # What cannot be enforced allows nothing; older rules, of which some may have been revoked, do not stay.
@@ -109,23 +110,21 @@ class Desired:
 
     def intent(self, key: Key) -> Intent | None:
         """The intent of one fragment; None when it is not present."""
-        known = self._fragments.get(key)
-        return known[0] if known else None
+        return self._intents.get(key)
 
     def fragment(self, key: Key) -> Fragment:
         """The flows of one fragment; none when it is not present."""
-        known = self._fragments.get(key)
-        return known[1] if known else ()
+        return self._fragments.get(key, ())
 
     def intents(self) -> dict[Key, Intent]:
         """The intent of every fragment present."""
-        return {key: intent for key, (intent, _) in self._fragments.items()}
+        return dict(self._intents)
 
     def _remove(self, key: Key, touched: set[FlowKey]) -> None:
-        _, fragment = self._fragments.pop(key)
+        del self._intents[key]
         self.ports.pop(key, None)
         self.groups.pop(key, None)
-        for flow in fragment:
+        for flow in self._fragments.pop(key):
             flow_key = flow.key
             if self.owners.get(flow_key) != key:
                 continue
@@ -145,7 +144,7 @@ class Desired:
             if meter is not None:
                 self._uses[meter] += 1
             touched.add(flow_key)
-        self._fragments[key] = (intent, fragment)
+        self._intents[key], self._fragments[key] = intent, fragment
         if isinstance(intent, Port):
             self.ports[key] = intent
         elif isinstance(intent, Group):

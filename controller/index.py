@@ -36,6 +36,8 @@ class Place:
 
 #: What rules refer to: the id of a group or a prefix list, or a CIDR; never confused (``sg-``, ``pl-``, a slash).
 Remote = str
+#: What belongs to what, where it is nearly always one: tuples in order, each a quarter of a set.
+Few = dict[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -60,13 +62,12 @@ class Index:
     subnets_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     members: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    addresses_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    addresses_of: Few = field(default_factory=dict)
     #: The entries of prefix lists, for the question whether one is there.
     entries: defaultdict[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     addresses_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
-    #: The hosts where an interface is plugged in, by name: nearly always one, so a tuple, which is a quarter of a set.
-    plugged: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    plugged: Few = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     #: The interfaces that have their place on a host.
     placed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -77,16 +78,6 @@ class Index:
     #: As ``group_hosts``, counting interfaces with IPv6 only, and the same over all groups.
     group_ipv6_hosts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     ipv6_hosts: Counter[str] = field(default_factory=Counter)
-
-    def plug(self, interface: str, host: str) -> None:
-        """The interface is plugged in at ``host``."""
-        self.plugged[interface] = tuple(sorted({*self.plugged.get(interface, ()), host}))
-
-    def unplug(self, interface: str, host: str) -> None:
-        """The interface is plugged in at ``host`` no more."""
-        others = tuple(other for other in self.plugged.pop(interface, ()) if other != host)
-        if others:
-            self.plugged[interface] = others
 
     def place(self, interface: str) -> Place | None:
         """Where the interface is plugged in with the MAC that the store gave it.
@@ -121,6 +112,18 @@ class Index:
     def interested(self, host: str, direction: Direction, remote: Remote) -> bool:
         """Does a group of a local port of ``host`` have a rule of that direction that refers to ``remote``?"""
         return any(self.group_hosts[group][host] for group in self.referrers.get((direction, remote), ()))
+
+
+def join(few: Few, key: str, one: str) -> None:
+    """``one`` belongs to ``key``."""
+    few[key] = tuple(sorted({*few.get(key, ()), one}))
+
+
+def part(few: Few, key: str, one: str) -> None:
+    """``one`` does not belong to ``key`` any more."""
+    others = tuple(other for other in few.pop(key, ()) if other != one)
+    if others:
+        few[key] = others
 
 
 def has_ipv6(record: InterfaceRecord) -> bool:

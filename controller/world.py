@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controller.bindings import HostPorts
-from controller.index import Index, Place, Remote, has_ipv6, references, rules_of
+from controller.index import Index, Place, Remote, has_ipv6, join, part, references, rules_of
 from controller.keys import (
     BridgeKey,
     DestinationsKey,
@@ -93,7 +93,7 @@ class World:
         else:
             index.hosts[host] = ports
         for interface in moved:
-            (index.plug if interface in after else index.unplug)(interface, host)
+            (join if interface in after else part)(index.plugged, interface, host)
             self._enter(interface)
         if old is None or ports is None or _wiring(old) != _wiring(ports):
             self._dirty[host].update(self.keys(host))
@@ -360,11 +360,11 @@ class World:
         old = self.index.addresses.get(key)
         if old:
             self._mark_elastic(old)
-            self.index.addresses_of[old.interface].discard(key)
+            part(self.index.addresses_of, old.interface, key)
             self.index.addresses_in[old.pool].discard(key)
         _put(self.index.addresses, key, record)
         if record:
-            self.index.addresses_of[record.interface].add(key)
+            join(self.index.addresses_of, record.interface, key)
             self.index.addresses_in[record.pool].add(key)
             self._mark_elastic(record)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 from flowrules.compile_destinations import compile_destinations
@@ -58,12 +57,17 @@ def compile_intent(intent: Intent) -> Fragment:
     """
     if isinstance(intent, _OF_ONE_PORT) or (isinstance(intent, Neighbour) and isinstance(intent.via, Local)):
         return _COMPILERS[type(intent)](intent)
-    return _remembered(intent)
+    fragment = _REMEMBERED.get(intent)
+    if fragment is None:
+        if len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.clear()
+        fragment = _REMEMBERED[intent] = _COMPILERS[type(intent)](intent)
+    return fragment
 
 
-@lru_cache(maxsize=1 << 16)
-def _remembered(intent: Intent) -> Fragment:
-    return _COMPILERS[type(intent)](intent)
+#: A plain mapping: one that knows what was used last takes three times the memory, and nothing depends on it.
+_REMEMBERED: dict[Intent, Fragment] = {}
+_MOST_REMEMBERED = 1 << 16
 
 
 class ConflictError(ValueError):
