@@ -44,8 +44,8 @@ class Desired:
     counters: Counters = field(default_factory=Counters)
     ports: dict[Key, Port] = field(default_factory=dict)
     groups: dict[Key, Group] = field(default_factory=dict)
-    _intents: dict[Key, Intent] = field(default_factory=dict)
-    _fragments: dict[Key, Fragment] = field(default_factory=dict)
+    #: The very tuples of the draft: new ones would leave the room of those behind.
+    _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
     _uses: Counter[Meter] = field(default_factory=Counter)
 
     def update(self, index: Index, keys: Iterable[Key]) -> set[FlowKey]:
@@ -62,10 +62,10 @@ class Desired:
         """
         for key in keys:
             self.counters.resolved += 1
-            known = self._intents.get(key)
+            known = self._fragments.get(key)
             try:
                 intent = resolve(index, self.host, key)
-                unchanged = known is None if intent is None else known == intent
+                unchanged = (known is None) if intent is None else (known is not None and known[0] == intent)
                 fragment = () if unchanged or intent is None else compile_intent(intent)
             except TooManyRemotesError as error:
                 # What cannot be enforced allows nothing; older rules, of which some may have been revoked, do not stay.
@@ -94,7 +94,7 @@ class Desired:
         for key, fresh in draft.items():
             if fresh is not None:
                 self.counters.compiled += 1
-                self._insert(key, *fresh, touched)
+                self._insert(key, fresh, touched)
         return touched
 
     @property
@@ -110,21 +110,23 @@ class Desired:
 
     def intent(self, key: Key) -> Intent | None:
         """The intent of one fragment; None when it is not present."""
-        return self._intents.get(key)
+        known = self._fragments.get(key)
+        return known[0] if known else None
 
     def fragment(self, key: Key) -> Fragment:
         """The flows of one fragment; none when it is not present."""
-        return self._fragments.get(key, ())
+        known = self._fragments.get(key)
+        return known[1] if known else ()
 
     def intents(self) -> dict[Key, Intent]:
         """The intent of every fragment present."""
-        return dict(self._intents)
+        return {key: intent for key, (intent, _) in self._fragments.items()}
 
     def _remove(self, key: Key, touched: set[FlowKey]) -> None:
-        del self._intents[key]
+        _, fragment = self._fragments.pop(key)
         self.ports.pop(key, None)
         self.groups.pop(key, None)
-        for flow in self._fragments.pop(key):
+        for flow in fragment:
             flow_key = flow.key
             if self.owners.get(flow_key) != key:
                 continue
@@ -133,7 +135,8 @@ class Desired:
             del self.flows[flow_key], self.owners[flow_key]
             touched.add(flow_key)
 
-    def _insert(self, key: Key, intent: Intent, fragment: Fragment, touched: set[FlowKey]) -> None:
+    def _insert(self, key: Key, fresh: tuple[Intent, Fragment], touched: set[FlowKey]) -> None:
+        intent, fragment = self._fragments[key] = fresh
         for flow in fragment:
             flow_key, _, meter, _ = flow
             owner = self.owners.get(flow_key)
@@ -144,7 +147,6 @@ class Desired:
             if meter is not None:
                 self._uses[meter] += 1
             touched.add(flow_key)
-        self._intents[key], self._fragments[key] = intent, fragment
         if isinstance(intent, Port):
             self.ports[key] = intent
         elif isinstance(intent, Group):
