@@ -6,7 +6,7 @@ are the Open Networking Foundation's EXT-230, the form in which Open vSwitch tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import overload
@@ -125,6 +125,10 @@ class FlowAdds(Sequence[bytes]):
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """One after the other, which is what a bundle wants."""
+        return map(flow_add, self._flows)
 
     @overload
     def __getitem__(self, place: int) -> bytes: ...

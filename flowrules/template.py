@@ -107,8 +107,8 @@ class _Form:
             if parts is None:
                 holes[one.field.header.to_bytes(4, "big")] = _Hole(place, one.field.bytes)
             else:
-                for header, shift in zip(parts, (32, 0), strict=True):
-                    holes[header] = self._derive(partial(_half, place, shift), 4)
+                for header, half in zip(parts, (_high, _low), strict=True):
+                    holes[header] = self._derive(partial(half, place), 4)
         if len({one.name for one in tests}) != len(tests):
             raise TypeError("a form matches every field once")
         pieces: list[_Piece] = []
@@ -123,9 +123,12 @@ def _place(value: object) -> int | None:
     return value.place if isinstance(value, Slot) else None
 
 
-def _half(place: int, shift: int, values: tuple[Any, ...]) -> int:
-    half: int = values[place] >> shift & 0xFFFFFFFF
-    return half
+def _high(place: int, values: tuple[int, ...]) -> int:
+    return values[place] >> 32
+
+
+def _low(place: int, values: tuple[int, ...]) -> int:
+    return values[place] & 0xFFFFFFFF
 
 
 def _blank(test: Match) -> Match:

@@ -111,11 +111,12 @@ def test_a_declaration_that_does_more_than_place_its_values_is_refused(declare):
         template(declare)(7)
 
 
-@pytest.mark.parametrize("value", [-1, 2**32])
+@pytest.mark.parametrize("value", [-1, 2**64])
 @pytest.mark.parametrize(
     "declare",
     [
         lambda value: Declaration(1, 1, [match(fields.REG0, value)], []),
+        lambda value: Declaration(1, 1, [match(fields.REMOTE_SET, value)], []),
         lambda value: Declaration(1, 1, [], [Load(fields.SOURCE_PORT, value)]),
         lambda value: Declaration(1, 1, [], [Output(value)]),
         lambda value: Declaration(1, 1, [], [SetField(fields.IPV4_SRC, value)]),
