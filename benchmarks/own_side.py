@@ -40,13 +40,16 @@ from controller.collector import collect_rarely  # noqa: E402
 from controller.composer import Composer  # noqa: E402
 from controller.desired import Desired  # noqa: E402
 from controller.openflow import OpenFlowSession  # noqa: E402
+from controller.world import World  # noqa: E402
 
 LISTEN = ("127.0.0.1", 6653)
 _BOUND = 120.0
 _REST = 2.5
 """Seconds until elastic IPs that have come have been announced: the memory is that of a controller at rest."""
 _WATCHED: dict[str, tuple[type, str]] = {
-    "compile": (Desired, "update"),
+    "records": (World, "apply"),
+    "compile": (Desired, "prepare"),
+    "take over": (Desired, "adopt"),
     "dump and compare": (Bridge, "_compare"),
     "meters": (OpenFlowSession, "set_meters"),
     "flush": (OpenFlowSession, "flush_zone"),

@@ -44,6 +44,7 @@ class Desired:
     counters: Counters = field(default_factory=Counters)
     ports: dict[Key, Port] = field(default_factory=dict)
     groups: dict[Key, Group] = field(default_factory=dict)
+    #: The very tuples of the draft: new ones would leave the room of those behind.
     _fragments: dict[Key, tuple[Intent, Fragment]] = field(default_factory=dict)
     _uses: Counter[Meter] = field(default_factory=Counter)
 
@@ -88,11 +89,12 @@ class Desired:
         """
         touched: set[FlowKey] = set()
         for key in draft:
-            touched |= self._remove(key)
+            if key in self._fragments:
+                self._remove(key, touched)
         for key, fresh in draft.items():
             if fresh is not None:
                 self.counters.compiled += 1
-                touched |= self._insert(key, *fresh)
+                self._insert(key, fresh, touched)
         return touched
 
     @property
@@ -120,33 +122,32 @@ class Desired:
         """The intent of every fragment present."""
         return {key: intent for key, (intent, _) in self._fragments.items()}
 
-    def _remove(self, key: Key) -> set[FlowKey]:
-        known = self._fragments.pop(key, None)
+    def _remove(self, key: Key, touched: set[FlowKey]) -> None:
+        _, fragment = self._fragments.pop(key)
         self.ports.pop(key, None)
         self.groups.pop(key, None)
-        gone = {flow.key for flow in known[1] if self.owners.get(flow.key) == key} if known else set()
-        for flow_key in gone:
-            meter = self.flows.pop(flow_key).meter
-            if meter is not None:
-                self._uses[meter] -= 1
-            del self.owners[flow_key]
-        return gone
-
-    def _insert(self, key: Key, intent: Intent, fragment: Fragment) -> set[FlowKey]:
-        came: set[FlowKey] = set()
         for flow in fragment:
             flow_key = flow.key
+            if self.owners.get(flow_key) != key:
+                continue
+            if flow.meter is not None:
+                self._uses[flow.meter] -= 1
+            del self.flows[flow_key], self.owners[flow_key]
+            touched.add(flow_key)
+
+    def _insert(self, key: Key, fresh: tuple[Intent, Fragment], touched: set[FlowKey]) -> None:
+        intent, fragment = self._fragments[key] = fresh
+        for flow in fragment:
+            flow_key, _, meter, _ = flow
             owner = self.owners.get(flow_key)
             if owner is not None:
                 self.problems[key] = f"{key}: {owner} has a flow of the same match in table {flow.table}"
                 continue
             self.flows[flow_key], self.owners[flow_key] = flow, key
-            if flow.meter is not None:
-                self._uses[flow.meter] += 1
-            came.add(flow_key)
-        self._fragments[key] = (intent, fragment)
+            if meter is not None:
+                self._uses[meter] += 1
+            touched.add(flow_key)
         if isinstance(intent, Port):
             self.ports[key] = intent
         elif isinstance(intent, Group):
             self.groups[key] = intent
-        return came

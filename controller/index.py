@@ -36,6 +36,8 @@ class Place:
 
 #: What rules refer to: the id of a group or a prefix list, or a CIDR; never confused (``sg-``, ``pl-``, a slash).
 Remote = str
+#: What belongs to what, where it is nearly always one: tuples in order, each a quarter of a set.
+Few = dict[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -60,12 +62,12 @@ class Index:
     subnets_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     interfaces_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     members: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    addresses_of: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    addresses_of: Few = field(default_factory=dict)
     #: The entries of prefix lists, for the question whether one is there.
     entries: defaultdict[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
     addresses_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     referrers: defaultdict[tuple[Direction, Remote], set[str]] = field(default_factory=lambda: defaultdict(set))
-    plugged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    plugged: Few = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     #: The interfaces that have their place on a host.
     placed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -110,6 +112,18 @@ class Index:
     def interested(self, host: str, direction: Direction, remote: Remote) -> bool:
         """Does a group of a local port of ``host`` have a rule of that direction that refers to ``remote``?"""
         return any(self.group_hosts[group][host] for group in self.referrers.get((direction, remote), ()))
+
+
+def join(few: Few, key: str, one: str) -> None:
+    """``one`` belongs to ``key``."""
+    few[key] = tuple(sorted({*few.get(key, ()), one}))
+
+
+def part(few: Few, key: str, one: str) -> None:
+    """``one`` does not belong to ``key`` any more."""
+    others = tuple(other for other in few.pop(key, ()) if other != one)
+    if others:
+        few[key] = others
 
 
 def has_ipv6(record: InterfaceRecord) -> bool:

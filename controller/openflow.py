@@ -281,7 +281,7 @@ class OpenFlowSession:
         try:
             patience = self._timeout + count / _SLOWEST
             with Timeout(patience, OutcomeUnknownError(f"no answer within {patience:g} s")):
-                self._send([*make(first), encode.barrier_request(first + count)])
+                self._send(chain(make(first), [encode.barrier_request(first + count)]))
                 exchange.ended.wait()
         finally:
             self._exchanges.remove(exchange)

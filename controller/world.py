@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controller.bindings import HostPorts
-from controller.index import Index, Place, Remote, has_ipv6, references, rules_of
+from controller.index import Index, Place, Remote, has_ipv6, join, part, references, rules_of
 from controller.keys import (
     BridgeKey,
     DestinationsKey,
@@ -93,7 +93,7 @@ class World:
         else:
             index.hosts[host] = ports
         for interface in moved:
-            (index.plugged[interface].add if interface in after else index.plugged[interface].discard)(host)
+            (join if interface in after else part)(index.plugged, interface, host)
             self._enter(interface)
         if old is None or ports is None or _wiring(old) != _wiring(ports):
             self._dirty[host].update(self.keys(host))
@@ -103,7 +103,7 @@ class World:
                 self._mark(self._vpc_audience(record.vpc), self._neighbour_keys(interface))
         if old is not None and ports is not None and old.gateways != ports.gateways:
             for interface in index.placed[host]:
-                self._mark([host], (ElasticKey(public_ip) for public_ip in index.addresses_of[interface]))
+                self._mark([host], (ElasticKey(public_ip) for public_ip in index.addresses_of.get(interface, ())))
         return self._finish()
 
     def keys(self, host: str) -> Iterator[Key]:
@@ -156,15 +156,15 @@ class World:
     def _port_keys(self, interface: str) -> Iterator[Key]:
         yield PortKey(interface)
         yield MetadataClientKey(interface)
-        for public_ip in self.index.addresses_of[interface]:
+        for public_ip in self.index.addresses_of.get(interface, ()):
             yield ElasticKey(public_ip)
 
     # Marks.
 
     def _mark(self, hosts: Iterable[str], keys: Iterable[Key]) -> None:
-        marks = set(keys)
+        marks = tuple(keys)
         for host in hosts:
-            self._dirty[host] |= marks
+            self._dirty[host].update(marks)
 
     def _vpc_audience(self, vpc: str) -> set[str]:
         """Hosts that see the VPC, or saw it when the change began."""
@@ -177,9 +177,10 @@ class World:
     def _mark_memberships(self, record: InterfaceRecord) -> None:
         for group in record.groups:
             for direction in Direction:
-                keys = [MemberKey(group, record.id, address, direction) for address in record.addresses]
-                for referrer in self.index.referrers.get((direction, group), ()):
-                    self._mark(self._group_audience(referrer), keys)
+                referrers = self.index.referrers.get((direction, group))
+                if referrers:
+                    keys = [MemberKey(group, record.id, address, direction) for address in record.addresses]
+                    self._mark({host for one in referrers for host in self._group_audience(one)}, keys)
 
     def _finish(self) -> Dirty:
         """Hosts where a VPC or a group has come or gone; then hand the marks over."""
@@ -243,6 +244,7 @@ class World:
     def _touch(self, record: InterfaceRecord, place: Place | None, step: int) -> None:
         """Count an interface in or out and mark what sees it; hosts are marked both with and without it."""
         index = self.index
+        neighbours = [NeighbourKey(record.id, address) for address in record.addresses]
         if place is not None:
             self._vpc_was[record.vpc].setdefault(place.host, bool(index.vpc_hosts[record.vpc][place.host]))
             index.vpc_hosts[record.vpc][place.host] += step
@@ -252,8 +254,8 @@ class World:
             if has_ipv6(record):
                 self._touch_ipv6(record, place.host, step)
             self._mark([place.host], self._port_keys(record.id))
-            self._mark([place.host], (NeighbourKey(record.id, address) for address in record.addresses))
-        self._mark(self._vpc_audience(record.vpc), (NeighbourKey(record.id, a) for a in record.addresses))
+            self._mark([place.host], neighbours)
+        self._mark(self._vpc_audience(record.vpc), neighbours)
         self._mark_memberships(record)
 
     def _touch_ipv6(self, record: InterfaceRecord, host: str, step: int) -> None:
@@ -290,7 +292,7 @@ class World:
         if record:
             self.index.subnets_of[record.vpc].add(key)
         for interface in self._interfaces_in(old, record):
-            for public_ip in self.index.addresses_of[interface]:
+            for public_ip in self.index.addresses_of.get(interface, ()):
                 self._mark_elastic(self.index.addresses.get(public_ip))
         # The virtual router works between subnets only, so their number matters to every neighbour.
         for vpc in {item.vpc for item in (old, record) if item}:
@@ -358,11 +360,11 @@ class World:
         old = self.index.addresses.get(key)
         if old:
             self._mark_elastic(old)
-            self.index.addresses_of[old.interface].discard(key)
+            part(self.index.addresses_of, old.interface, key)
             self.index.addresses_in[old.pool].discard(key)
         _put(self.index.addresses, key, record)
         if record:
-            self.index.addresses_of[record.interface].add(key)
+            join(self.index.addresses_of, record.interface, key)
             self.index.addresses_in[record.pool].add(key)
             self._mark_elastic(record)
 

@@ -7,9 +7,9 @@ no order of rules can matter and no two flows compete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from itertools import pairwise
 
 from flowrules.fields import IpProtocol
 from flowrules.intent import ANYWHERE, ANYWHERE_IPV6, RemoteSet, Rule
@@ -75,11 +75,15 @@ def port_blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _union(rules: Iterable[Rule], base: Remotes = frozenset()) -> Remotes:
-    remotes = base | {rule.remote for rule in rules}
+    return _all_of(base | {rule.remote for rule in rules})
+
+
+def _all_of(remotes: Set[RemoteSet]) -> Remotes:
+    """What they are together: with "anyone" among them nothing else matters."""
     for anywhere in (ANYWHERE, ANYWHERE_IPV6):
         if anywhere in remotes:
             return frozenset({anywhere})
-    return remotes
+    return frozenset(remotes)
 
 
 def _covers_protocol(rule: Rule) -> bool:
@@ -91,18 +95,33 @@ def _covers_protocol(rule: Rule) -> bool:
 
 
 def _port_cells(protocol: int, rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:
-    ranges = [(rule.first, rule.last, rule) for rule in rules if rule.first is not None and rule.last is not None]
-    edges = sorted({first for first, _, _ in ranges} | {last + 1 for _, last, _ in ranges})
-    segments: list[tuple[int, int, Remotes]] = []
-    for start, end in pairwise(edges):
-        remotes = _union((rule for first, last, rule in ranges if first <= start and end - 1 <= last), whole)
-        if remotes == whole:
-            continue
-        adjoins = segments and segments[-1][1:] == (start, remotes)
-        segments.append((segments.pop()[0] if adjoins else start, end, remotes))
-    for start, end, remotes in segments:
+    for start, end, remotes in _segments(rules, whole):
         for value, mask in port_blocks(start, end - 1):
             yield Cell(protocol, value, mask), remotes
+
+
+def _segments(rules: list[Rule], whole: Remotes) -> Iterator[tuple[int, int, Remotes]]:
+    """Ports from ... to before ..., with their remotes, wherever those are not just ``whole``; neighbours differ.
+
+    Goes from edge to edge once and counts the rules that begin and end there, by remote.
+    """
+    steps: defaultdict[int, list[tuple[RemoteSet, int]]] = defaultdict(list)
+    for rule in rules:
+        if rule.first is not None and rule.last is not None and rule.first <= rule.last:
+            steps[rule.first].append((rule.remote, 1))
+            steps[rule.last + 1].append((rule.remote, -1))
+    covering: Counter[RemoteSet] = Counter()
+    begin, remotes = 0, whole
+    for edge in sorted(steps):
+        for remote, step in steps[edge]:
+            covering[remote] += step
+            if not covering[remote]:
+                del covering[remote]
+        here = _all_of(covering.keys() | whole)
+        if here != remotes:
+            if remotes != whole:
+                yield begin, edge, remotes
+            begin, remotes = edge, here
 
 
 def _icmp_cells(protocol: int, rules: list[Rule], whole: Remotes) -> Iterator[tuple[Cell, Remotes]]:

@@ -8,7 +8,7 @@ from flowrules import fields as f
 from flowrules import tables as t
 from flowrules.actions import Action, Load, Resubmit
 from flowrules.cells import Cell, Remotes, cells
-from flowrules.fields import EtherType, IpProtocol
+from flowrules.fields import EtherType, Field, IpProtocol
 from flowrules.flow import Flow, Match, flow, match
 from flowrules.intent import (
     ANYWHERE,
@@ -21,6 +21,7 @@ from flowrules.intent import (
     RemoteSet,
     Rule,
 )
+from flowrules.template import Declaration, template
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
@@ -29,6 +30,7 @@ _PREFIX_KIND = 1
 _IPV6_KIND = 2
 _LIST_KIND = 3
 _IPV6_HASH_BITS = 60
+_WHOLE = {4: 32, 6: 128}
 _PORT_FIELDS = {IpProtocol.TCP: f.TCP_DST, IpProtocol.UDP: f.UDP_DST}
 _TYPE_FIELDS = {
     IpProtocol.ICMP: (f.ICMP_TYPE, f.ICMP_CODE),
@@ -124,13 +126,26 @@ class TooManyRemotesError(ValueError):
 
 def compile_member(member: Member) -> tuple[Flow, ...]:
     """One address or prefix of a remote set, as the source (ingress) or the destination (egress) of a packet."""
-    ingress = member.direction is Direction.INGRESS
-    table = t.INGRESS_REMOTES if ingress else t.EGRESS_REMOTES
-    if member.prefix.version == 4:
-        family, field = _IPV4, f.IPV4_SRC if ingress else f.IPV4_DST
-    else:
-        family, field = _IPV6, f.IPV6_SRC if ingress else f.IPV6_DST
-    where = [match(f.REMOTE_SET, remote_set_id(member.remote)), family]
-    if member.prefix.length:
-        where.append(match(field, member.prefix.address, member.prefix.mask))
+    prefix, remote = member.prefix, remote_set_id(member.remote)
+    if prefix.length == _WHOLE[prefix.version]:
+        return (_is_member(remote, prefix.address, version=prefix.version, direction=member.direction),)
+    table, family, field = _side(member.direction, prefix.version)
+    where = [match(f.REMOTE_SET, remote), family]
+    if prefix.length:
+        where.append(match(field, prefix.address, prefix.mask))
     return (flow(table, 10, where, [Load(f.VERDICT, 1)]),)
+
+
+@template
+def _is_member(remote: int, address: int, *, version: int, direction: Direction) -> Declaration:
+    table, family, field = _side(direction, version)
+    return Declaration(table, 10, [match(f.REMOTE_SET, remote), family, match(field, address)], [Load(f.VERDICT, 1)])
+
+
+def _side(direction: Direction, version: int) -> tuple[int, Match, Field]:
+    """The table of remotes, the IP version, and the address in question."""
+    ingress = direction is Direction.INGRESS
+    table = t.INGRESS_REMOTES if ingress else t.EGRESS_REMOTES
+    if version == 4:
+        return table, _IPV4, f.IPV4_SRC if ingress else f.IPV4_DST
+    return table, _IPV6, f.IPV6_SRC if ingress else f.IPV6_DST

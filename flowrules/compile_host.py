@@ -25,6 +25,7 @@ from flowrules.compile_share import what_it_wants
 from flowrules.fields import CtState, EtherType, Subfield
 from flowrules.flow import Flow, Match, flow, match
 from flowrules.intent import Bridge, Gateway, Ipv6Bridge, Network, Peer, Revocation
+from flowrules.template import Declaration, template
 
 NO_VLAN = 0x0000
 VLAN_PRESENT = 0x1000
@@ -190,17 +191,28 @@ def answer_arp(vpc: int, address: int, mac: int, owner: int | None = None) -> Fl
 
     The local port ``owner`` of the address hears nothing: who probes for its own must not think it taken.
     """
-    asked = (
+    return _answer_all(vpc, address, mac) if owner is None else _answer_others(vpc, address, mac, owner)
+
+
+@template
+def _answer_all(vpc: int, address: int, mac: int) -> Declaration:
+    return Declaration(t.ARP, 100, _asked_for(vpc, address), arp_reply(address, mac))
+
+
+@template
+def _answer_others(vpc: int, address: int, mac: int, owner: int) -> Declaration:
+    # A packet never leaves by the port that it is said to have come in by (ovs-actions(7), "output").
+    back: list[Action] = [Load(f.NXM_IN_PORT.whole, owner), OutputTo(f.SOURCE_ZONE)]
+    return Declaration(t.ARP, 100, _asked_for(vpc, address), [*_arp_answer(address, mac), *back])
+
+
+def _asked_for(vpc: int, address: int) -> tuple[Match, ...]:
+    return (
         match(f.ETH_TYPE, EtherType.ARP),
         match(f.VPC, vpc),
         match(f.ARP_OP, ARP_REQUEST),
         match(f.ARP_TPA, address),
     )
-    if owner is None:
-        return flow(t.ARP, 100, asked, arp_reply(address, mac))
-    # A packet never leaves by the port that it is said to have come in by (ovs-actions(7), "output").
-    back: list[Action] = [Load(f.NXM_IN_PORT.whole, owner), OutputTo(f.SOURCE_ZONE)]
-    return flow(t.ARP, 100, asked, [*_arp_answer(address, mac), *back])
 
 
 def arp_reply(address: int, mac: int) -> list[Action]:

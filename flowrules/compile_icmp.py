@@ -10,8 +10,9 @@ from flowrules.actions import Load, Resubmit, ToController
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, Match, flow, match
 from flowrules.icmp_repair import ERROR_TYPES, repair_inbound, repair_outbound
-from flowrules.meters import UPLINK_METER, sent_to
+from flowrules.meters import UPLINK_METER, Meter, sent_to
 from flowrules.packet_in import PacketIn, packet_out
+from flowrules.template import Declaration, template
 
 #: Source quench and redirect (RFC 6633, RFC 1812 section 5.2.7.2): they quote packets too, and nobody needs them.
 _OBSOLETE_TYPES = (4, 5)
@@ -34,8 +35,12 @@ def icmp_repair() -> Iterator[Flow]:
 
 def receiver_share(ofport: int) -> Flow:
     """What every port has: its share of the controller's time in what strangers send to it."""
-    to_it = match(f.DESTINATION_PORT, ofport)
-    return flow(t.ICMP_IN_PORT, 10, [to_it], [Resubmit(t.ICMP_IN_HOST)], sent_to(ofport))
+    return _receiver_share(ofport, sent_to(ofport))
+
+
+@template
+def _receiver_share(ofport: int, meter: Meter) -> Declaration:
+    return Declaration(t.ICMP_IN_PORT, 10, [match(f.DESTINATION_PORT, ofport)], [Resubmit(t.ICMP_IN_HOST)], meter)
 
 
 def _icmp(kind: int) -> tuple[Match, ...]:

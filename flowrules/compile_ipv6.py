@@ -17,6 +17,7 @@ from flowrules.compile_share import another_lap
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, flow, match
 from flowrules.intent import Port
+from flowrules.template import Declaration, template
 
 _IPV6 = match(f.ETH_TYPE, EtherType.IPV6)
 _ICMPV6 = (_IPV6, match(f.IP_PROTO, IpProtocol.ICMPV6))
@@ -60,7 +61,8 @@ def compile_ipv6_sender(port: Port) -> list[Flow]:
     return [*solicits, *sends]
 
 
-def answer_solicitation(vpc: int, address: int, mac: int) -> Flow:
+@template
+def answer_solicitation(vpc: int, address: int, mac: int) -> Declaration:
     """Answer a solicitation for ``address`` inside ``vpc`` with ``mac`` (RFC 4861 section 7.2.4).
 
     The solicitation at hand, an advertisement by type already, becomes the answer: its option with the sender's
@@ -82,4 +84,4 @@ def answer_solicitation(vpc: int, address: int, mac: int) -> Flow:
         SetField(f.ND_TLL, mac),
         OutputInPort(),
     )
-    return flow(t.ND, 100, asked, answer)
+    return Declaration(t.ND, 100, asked, answer)

@@ -15,6 +15,7 @@ from flowrules.compile_host import ARP_REQUEST, NO_VLAN, arp_reply
 from flowrules.fields import EtherType, IpProtocol, Subfield
 from flowrules.flow import Flow, flow, match
 from flowrules.intent import Metadata, MetadataClient
+from flowrules.template import Declaration, template
 
 #: Where instances look for their metadata ("Access instance metadata", Amazon EC2 User Guide).
 SERVICE = ipv4_to_int("169.254.169.254")
@@ -65,12 +66,16 @@ def compile_metadata(metadata: Metadata) -> tuple[Flow, ...]:
 
 def compile_metadata_client(client: MetadataClient) -> tuple[Flow, ...]:
     """The way back to one port, for answers of the service alone."""
-    named = client_address(client.ofport, client.mac)
+    return (_home(client_address(client.ofport, client.mac), client.address, client.mac, client.ofport),)
+
+
+@template
+def _home(named: int, address: int, mac: int, ofport: int) -> Declaration:
     answer = (*_TCP, match(f.IPV4_SRC, SERVICE), match(f.TCP_SRC, SERVICE_PORT), match(f.IPV4_DST, named))
     home: list[Action] = [
-        SetField(f.IPV4_DST, client.address),
+        SetField(f.IPV4_DST, address),
         SetField(f.ETH_SRC, ROUTER_MAC),
-        SetField(f.ETH_DST, client.mac),
-        Output(client.ofport),
+        SetField(f.ETH_DST, mac),
+        Output(ofport),
     ]
-    return (flow(t.METADATA_BACK, 10, answer, home),)
+    return Declaration(t.METADATA_BACK, 10, answer, home)

@@ -13,7 +13,8 @@ from flowrules import tables as t
 from flowrules.actions import Ct, Resubmit
 from flowrules.fields import EtherType, IpProtocol
 from flowrules.flow import Flow, flow, match
-from flowrules.meters import sent_by
+from flowrules.meters import Meter, sent_by
+from flowrules.template import Declaration, template
 
 _IPV4 = match(f.ETH_TYPE, EtherType.IPV4)
 _ICMPV6 = (match(f.ETH_TYPE, EtherType.IPV6), match(f.IP_PROTO, IpProtocol.ICMPV6))
@@ -21,7 +22,12 @@ _ICMPV6 = (match(f.ETH_TYPE, EtherType.IPV6), match(f.IP_PROTO, IpProtocol.ICMPV
 
 def sender_share(ofport: int) -> Flow:
     """What every port has: its share in what it asks for."""
-    return flow(t.SENDER_SHARE, 10, [match(f.SOURCE_PORT, ofport)], [Resubmit(t.SENDER_ASKS)], sent_by(ofport))
+    return _sender_share(ofport, sent_by(ofport))
+
+
+@template
+def _sender_share(ofport: int, meter: Meter) -> Declaration:
+    return Declaration(t.SENDER_SHARE, 10, [match(f.SOURCE_PORT, ofport)], [Resubmit(t.SENDER_ASKS)], meter)
 
 
 def what_it_wants() -> list[Flow]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 from flowrules.compile_destinations import compile_destinations
@@ -20,6 +19,7 @@ from flowrules.intent import (
     Group,
     Intent,
     Ipv6Bridge,
+    Local,
     Member,
     Metadata,
     MetadataClient,
@@ -46,15 +46,28 @@ _COMPILERS: dict[type, Callable[[Any], Fragment]] = {
     Metadata: compile_metadata,
     MetadataClient: compile_metadata_client,
 }
+_OF_ONE_PORT = (Port, ElasticIp, MetadataClient)
 
 
-@lru_cache(maxsize=1 << 16)
 def compile_intent(intent: Intent) -> Fragment:
     """The fragment of one object.
 
-    Remembered by the object's value: 500 bridges that share a group compile it once and share its flows.
+    What several bridges may know is remembered by its value: 500 of them that share a group compile it once and share
+    its flows.  What is of one port is of one bridge.
     """
-    return _COMPILERS[type(intent)](intent)
+    if isinstance(intent, _OF_ONE_PORT) or (isinstance(intent, Neighbour) and isinstance(intent.via, Local)):
+        return _COMPILERS[type(intent)](intent)
+    fragment = _REMEMBERED.get(intent)
+    if fragment is None:
+        if len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.clear()
+        fragment = _REMEMBERED[intent] = _COMPILERS[type(intent)](intent)
+    return fragment
+
+
+#: A plain mapping: one that knows what was used last takes three times the memory, and nothing depends on it.
+_REMEMBERED: dict[Intent, Fragment] = {}
+_MOST_REMEMBERED = 1 << 16
 
 
 class ConflictError(ValueError):

@@ -56,6 +56,10 @@ def _same_match(one: bytes, other: bytes) -> bool:
     return one == other or canonical(one) == canonical(other)
 
 
+def _same_place(key: Key, table: int, priority: int) -> bool:
+    return key[0] == table and key[1] << 8 | key[2] == priority
+
+
 def _slot(flow: InstalledFlow) -> tuple[int, int, tuple[bytes, ...]]:
     return (flow.table, flow.priority, canonical(flow.match_bytes))
 
@@ -65,23 +69,25 @@ def diff(desired: Mapping[Key, Flow], installed: Iterable[InstalledFlow]) -> Dif
 
     A flow is unchanged when table, priority, cookie (which stands for the actions) and match are equal.
     """
-    missing = {(key[0], key[1] << 8 | key[2], flow.cookie): flow for key, flow in desired.items()}
+    missing = {flow.cookie: flow for flow in desired.values()}
+    # Should two flows ever have one cookie, one of them is sent again with every comparison, which changes nothing.
+    twins = [] if len(missing) == len(desired) else [flow for flow in desired.values() if missing[flow.cookie] != flow]
     stale: list[InstalledFlow] = []
     foreign: list[InstalledFlow] = []
     for item in installed:
-        if item.cookie >> COOKIE_HASH_BITS != OWNER_TAG:
+        table, priority, cookie, match_bytes = item
+        wanted = missing.get(cookie)
+        if wanted is not None and _same_place(wanted.key, table, priority) and _same_match(wanted.key[3:], match_bytes):
+            del missing[cookie]
+        elif cookie >> COOKIE_HASH_BITS != OWNER_TAG:
             foreign.append(item)
-            continue
-        identity = item[:3]
-        wanted = missing.get(identity)
-        if wanted is not None and _same_match(wanted.key[3:], item.match_bytes):
-            del missing[identity]
         else:
             stale.append(item)
-    if stale and missing:
-        replaced = {_slot(as_installed(flow)) for flow in missing.values()}
+    adds = [*missing.values(), *twins]
+    if stale and adds:
+        replaced = {_slot(as_installed(flow)) for flow in adds}
         stale = [item for item in stale if _slot(item) not in replaced]
-    return _ordered(missing.values(), stale, foreign)
+    return _ordered(adds, stale, foreign)
 
 
 def _does(flow: Flow) -> tuple[object, ...]:

@@ -6,12 +6,12 @@ are the Open Networking Foundation's EXT-230, the form in which Open vSwitch tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import overload
 
-from flowrules.flow import Flow
+from flowrules.flow import Flow, meter_instruction
 
 VERSION = 0x04
 HEADER = Struct("!BBHI")
@@ -111,7 +111,7 @@ def _flow_mod(
 def flow_add(flow: Flow, xid: int = 0) -> bytes:
     """Add ``flow``, replacing a flow with the same table, priority and match."""
     key, actions, meter, cookie = flow
-    instructions = b"" if meter is None else flow.meter_instruction
+    instructions = b"" if meter is None else meter_instruction(meter)
     if actions:
         instructions += _INSTRUCTION.pack(_APPLY_ACTIONS, 8 + len(actions)) + actions
     return _flow_mod(_ADD, key[0], key[1] << 8 | key[2], cookie, 0, key[3:], instructions, xid)
@@ -125,6 +125,10 @@ class FlowAdds(Sequence[bytes]):
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """One after the other, which is what a bundle wants."""
+        return map(flow_add, self._flows)
 
     @overload
     def __getitem__(self, place: int) -> bytes: ...

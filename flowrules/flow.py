@@ -33,6 +33,10 @@ _PLACE = Struct("!BH")
 _CONTENT = Struct("!BHH")
 _METER = Struct("!HHI")
 _METER_INSTRUCTION = 6
+#: A cookie with nothing but the tag, the bytes of its hash, and how many bytes of a key come before its match.
+TAG = OWNER_TAG << COOKIE_HASH_BITS
+COOKIE_BYTES = COOKIE_HASH_BITS // 8
+PLACE_BYTES = _PLACE.size
 
 
 #: What makes a flow unique on a switch: table (1 byte), priority (2 bytes) and the match as on the wire.
@@ -76,10 +80,15 @@ class Flow(NamedTuple):
         """The actions in order."""
         return decode_actions(self.action_bytes)
 
-    @property
-    def meter_instruction(self) -> bytes:
-        """The OpenFlow instruction that puts the flow below its meter; nothing when it has none."""
-        return b"" if self.meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, self.meter.id)
+
+def meter_instruction(meter: Meter | None) -> bytes:
+    """The OpenFlow instruction that puts a flow below its meter, the number of which comes last; nothing for None."""
+    return b"" if meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, meter.id)
+
+
+def content_head(table: int, priority: int, match_size: int) -> bytes:
+    """What a cookie is worked out from begins with this; match, meter instruction and actions follow."""
+    return _CONTENT.pack(table, priority, match_size)
 
 
 def flow(
@@ -94,10 +103,9 @@ def flow(
     if len({test[0] for test in tests}) != len(tests):
         tests = _merged(tests)
     match_bytes, action_bytes = encode_match(tests), encode_actions(actions)
-    below = b"" if meter is None else _METER.pack(_METER_INSTRUCTION, _METER.size, meter.id)
-    content = _CONTENT.pack(table, priority, len(match_bytes)) + match_bytes + below + action_bytes
-    digest = blake2b(content, digest_size=COOKIE_HASH_BITS // 8).digest()
-    cookie = OWNER_TAG << COOKIE_HASH_BITS | int.from_bytes(digest, "big")
+    head = content_head(table, priority, len(match_bytes))
+    digest = blake2b(head + match_bytes + meter_instruction(meter) + action_bytes, digest_size=COOKIE_BYTES).digest()
+    cookie = TAG | int.from_bytes(digest, "big")
     return Flow(_PLACE.pack(table, priority) + match_bytes, action_bytes, meter, cookie)
 
 

@@ -8,7 +8,7 @@ are the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowrules import fields
 from flowrules.fields import Field, Style, Subfield
@@ -72,11 +72,33 @@ class Match(NamedTuple):
         return self.mask == (1 << self.field.bits) - 1
 
 
-def match(target: Field | Subfield, value: int, mask: int | None = None) -> Match:
+class Slot:
+    """Stands for a value to come: argument number ``place`` of a declaration (:mod:`flowrules.template`).
+
+    Nothing can be asked of it, so nothing can depend on what it will be.
+    """
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __bool__(self) -> bool:
+        """Refuse: TypeError."""
+        raise TypeError("a declaration puts its values into a flow and does not look at them")
+
+    def __eq__(self, _other: object) -> bool:
+        """Refuse: TypeError."""
+        return bool(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def match(target: Field | Subfield, value: int | Slot, mask: int | None = None) -> Match:
     """Test ``target`` against ``value``; ``mask`` (for a whole field only) leaves bits out.
 
     Raises ValueError when ``value`` does not fit the field or sets bits outside ``mask``.
     """
+    if isinstance(value, Slot):
+        return _match_slot(target, value, mask)
     if isinstance(target, Field):
         field, bits, shifted = target, target.ones if mask is None else mask, value
     else:
@@ -84,6 +106,13 @@ def match(target: Field | Subfield, value: int, mask: int | None = None) -> Matc
     if value < 0 or shifted & ~bits:
         raise ValueError(f"{value:#x} does not fit {field.name} with mask {bits:#x}")
     return Match(field.name, shifted, bits, field)
+
+
+def _match_slot(target: Field | Subfield, slot: Any, mask: int | None) -> Match:
+    field = target if isinstance(target, Field) else target.field
+    if mask is not None or field.bits % 8 or target.bits != field.bits:
+        raise TypeError(f"a value to come is that of a whole field, without a mask: {field.name}")
+    return Match(field.name, slot, field.ones, field)
 
 
 class _Layout(NamedTuple):
@@ -147,7 +176,7 @@ def encode_match(matches: Iterable[Match]) -> bytes:
     A test with an empty mask says nothing and is left out.  Prerequisites (``dl_type`` for ``nw_src``...) are the
     caller's business.
     """
-    entries: list[tuple[int, bytes]] = []
+    found: list[tuple[int, bytes]] = []
     for name, value, mask, field in matches:
         rank, width, exact, masked, all_ones, halves = _LAYOUTS.get(name) or _find(field)
         if halves is not None:
@@ -157,27 +186,38 @@ def encode_match(matches: Iterable[Match]) -> bytes:
                 (low, value & low.all_ones, mask & low.all_ones),
             ):
                 if bits:
-                    entries.append((half.rank, _entry(half, part, bits)))
+                    found.append((half.rank, _entry(half, part, bits)))
         elif mask == all_ones:
-            entries.append((rank, exact + value.to_bytes(width, "big")))
+            found.append((rank, exact + value.to_bytes(width, "big")))
         elif mask:
-            entries.append((rank, masked + value.to_bytes(width, "big") + mask.to_bytes(width, "big")))
-    entries.sort()
-    return b"".join([entry for _, entry in entries])
+            found.append((rank, masked + value.to_bytes(width, "big") + mask.to_bytes(width, "big")))
+    found.sort()
+    return b"".join([entry for _, entry in found])
 
 
-def canonical(match_bytes: bytes) -> tuple[bytes, ...]:
-    """Split OXM entries and sort them: equal for two matches that differ in the order of their entries only.
+def half_headers(field: Field) -> tuple[bytes, bytes] | None:
+    """The headers of the two registers that a 64-bit one is written as, the high half first; None for other fields."""
+    found = _find(field).halves
+    return None if found is None else (found[0].exact, found[1].exact)
 
-    Entries that are cut short are kept as they are, so that unreadable matches equal only themselves.
-    """
-    entries: list[bytes] = []
+
+def entries(match_bytes: bytes) -> list[bytes]:
+    """Split OXM entries; one that is cut short is kept as it is."""
+    found: list[bytes] = []
     offset, end = 0, len(match_bytes)
     while offset < end:
         length = 4 + match_bytes[offset + 3] if offset + 4 <= end else end - offset
-        entries.append(match_bytes[offset : offset + length])
+        found.append(match_bytes[offset : offset + length])
         offset += length
-    return tuple(sorted(entries))
+    return found
+
+
+def canonical(match_bytes: bytes) -> tuple[bytes, ...]:
+    """The entries in order: equal for two matches that differ in the order of their entries only.
+
+    Unreadable matches equal only themselves.
+    """
+    return tuple(sorted(entries(match_bytes)))
 
 
 def known_fields() -> dict[int, Field]:

@@ -1,6 +1,6 @@
 """For every packet the most specific cell says exactly what the rules say together."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -75,6 +75,37 @@ def told(rules):
     """What remotes stand for: ANYWHERE leaves nothing to be added."""
     remotes = {rule.remote for rule in rules}
     return {ANYWHERE} if ANYWHERE in remotes else remotes
+
+
+def let_to(rules, port):
+    """Whom the rules let to a TCP port, by the rules alone."""
+    return told(rule for rule in rules if rule.first <= port <= rule.last)
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(st.builds(lambda span, remote: Rule(TCP, *span, remote), _ranges, _remotes), min_size=1, max_size=60).map(
+        frozenset
+    )
+)
+def test_blocks_of_ports_are_disjoint_and_no_more_than_neighbours_that_differ_need(rules):
+    whole = told(rule for rule in rules if (rule.first, rule.last) == (0, 65535))
+    edges = sorted({0, 65536, *(rule.first for rule in rules), *(rule.last + 1 for rule in rules)})
+    spans = [[first, last, let_to(rules, first)] for first, last in pairwise(edges)]
+    merged = [spans[0]]
+    for span in spans[1:]:
+        if span[2] == merged[-1][2]:
+            merged[-1][1] = span[1]
+        else:
+            merged.append(span)
+    expected = {
+        Cell(TCP, *block): remotes
+        for first, end, remotes in merged
+        if remotes != whole
+        for block in port_blocks(first, end - 1)
+    }
+    found = cells(rules)
+    assert {cell: remotes for cell, remotes in found.items() if cell.second is not None} == expected
 
 
 @given(_rule_sets)

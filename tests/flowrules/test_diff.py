@@ -106,3 +106,14 @@ def test_a_delete_names_exactly_one_flow():
     item = flow(1, 3, [match(fields.REG0, 1)], [Output(1)])
     assert encode_delete(as_installed(item)) == flow_delete_strict(1, 3, item.cookie, encode_match(item.matches))
     assert flow_add(item) != encode_delete(as_installed(item))
+
+
+def test_should_two_flows_ever_have_one_cookie_both_are_installed():
+    one, other = (flow(1, 1, [match(fields.REG0, value)], []) for value in (1, 2))
+    twins = {item.key: item._replace(cookie=one.cookie) for item in (one, other)}
+    switch = applied([], diff(twins, []))
+    assert switch.keys() == {slot(as_installed(item)) for item in twins.values()}
+    again = diff(twins, list(switch.values()))
+    assert not again.deletes
+    assert len(again.adds) < 2
+    assert applied(list(switch.values()), again) == switch

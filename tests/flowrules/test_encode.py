@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from flowrules import encode, fields
 from flowrules.actions import Load
 from flowrules.diff import as_installed, encode_delete
+from flowrules.encode import FlowAdds, flow_add
 from flowrules.encode_actions import encode_actions
 from flowrules.flow import flow, match
 from flowrules.oxm import canonical, encode_match
@@ -119,3 +120,10 @@ def test_bundle_on_a_real_switch_equals_add_flows_of_the_text(data, random_flows
     assert sorted(ours.dump()) == sorted(as_installed(item) for item in flows)
     assert ours.bundle([encode_delete(item) for item in ours.dump()]) == []
     assert ours.lines() == []
+
+
+def test_flow_mods_are_the_same_one_by_one_in_part_or_in_turn():
+    flows = [flow(1, 1, [match(fields.REG0, number)], []) for number in range(5)]
+    adds = FlowAdds(flows)
+    each = [flow_add(one) for one in flows]
+    assert (list(adds), adds[:], [adds[place] for place in range(len(adds))]) == (each, each, each)
