@@ -75,6 +75,14 @@ def _costs(call: _Counted, rows: int) -> list[tuple[str, int]]:
             "AuthorizeSecurityGroupIngress",
             call.cost("AuthorizeSecurityGroupIngress", GroupId=groups[0], IpPermissions=[permission]),
         ),
+        (
+            "ModifyNetworkInterfaceAttribute",
+            call.cost("ModifyNetworkInterfaceAttribute", NetworkInterfaceId=interface, Groups=groups[:2]),
+        ),
+        (
+            "CreateTags",
+            call.cost("CreateTags", Resources=allocations[:1], Tags=[{"Key": "name", "Value": "bench"}]),
+        ),
         ("DescribeSecurityGroups", call.cost("DescribeSecurityGroups")),
         ("DescribeAddresses", call.cost("DescribeAddresses")),
     ]

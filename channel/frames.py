@@ -87,8 +87,9 @@ class _Budget:
         self._left = MAX_ITEMS
 
     def on_map(self, value: dict[Any, Any]) -> dict[Any, Any]:
-        if not all(isinstance(key, str) for key in value):
-            raise FrameError("frame holds a map key that is not a string")
+        for key in value:
+            if type(key) is not str:
+                raise FrameError("frame holds a map key that is not a string")
         self._spend(len(value))
         return value
 
@@ -134,13 +135,19 @@ def _refuse_extension(code: int, _data: bytes) -> None:
     raise FrameError(f"frame holds an extension type ({code})")
 
 
-def _within_depth(value: object, depth: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    if depth == 0:
-        return False
-    children = value.values() if isinstance(value, dict) else value
-    return all(_within_depth(child, depth - 1) for child in children)
+def _within_depth(value: dict[str, Any], depth: int) -> bool:
+    """Tell whether ``value``, which the decoder built of nothing but its own types, has at most ``depth`` levels."""
+    level: list[dict[str, Any] | list[Any]] = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) is list or type(child) is dict
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _line(error: Exception) -> str:

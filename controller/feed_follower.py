@@ -12,21 +12,8 @@ from eventlet import patcher
 from eventlet.green import os, subprocess
 
 from channel.frames import FrameError, FrameReader
-from econe_api.store.records import (
-    AddressRecord,
-    Batch,
-    Change,
-    GroupRecord,
-    HostRecord,
-    InterfaceRecord,
-    Kind,
-    PoolRecord,
-    PrefixListRecord,
-    Record,
-    RuleRecord,
-    SubnetRecord,
-    VpcRecord,
-)
+from controller.feed_changes import read_change
+from econe_api.store.records import Batch, Change
 
 LOG = logging.getLogger(__name__)
 
@@ -34,28 +21,6 @@ LOG = logging.getLogger(__name__)
 _write_now = patcher.original("os").write
 _RETRY = 1.0
 _PATIENCE = 1.0
-_RECORDS: dict[Kind, type[Any]] = {
-    Kind.VPC: VpcRecord,
-    Kind.SUBNET: SubnetRecord,
-    Kind.POOL: PoolRecord,
-    Kind.PREFIX_LIST: PrefixListRecord,
-    Kind.INTERFACE: InterfaceRecord,
-    Kind.GROUP: GroupRecord,
-    Kind.ADDRESS: AddressRecord,
-    Kind.HOST: HostRecord,
-}
-
-
-def read_change(kind: str, key: str, values: Mapping[str, Any] | None) -> Change:
-    """A change as the reader process wrote it; raises KeyError, TypeError or ValueError when it is none."""
-    what = Kind(kind)
-    if values is None:
-        return Change(what, key, None)
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if what is Kind.GROUP:
-        fields["rules"] = tuple(RuleRecord(**rule) for rule in fields["rules"])
-    record: Record = _RECORDS[what](**fields)
-    return Change(what, key, record)
 
 
 class FeedFollower:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from channel.client import ChannelError, request
+from channel.client import ChannelError, Line, request
 from econe_api.config import Config
 from econe_api.config_sections import LOCAL
 
@@ -23,8 +23,9 @@ class Notifier:
     """
 
     def __init__(self, config: Config) -> None:
-        self._controller = config.controller.socket
-        self._compute = config.compute.socket
+        # Every call that changes the data plane asks the controller, and may ask twice.
+        self._controller = Line(config.controller.socket).request
+        self._compute = partial(request, config.compute.socket)
         self._is_local = config.compute.backend == LOCAL
         self._acknowledge_timeout = config.acknowledge_timeout
         self._settle_timeout = config.settle_timeout
@@ -63,9 +64,11 @@ class Notifier:
         return reply is not None and reply.get("settled") is True
 
 
-def _ask(who: str, socket: Path, message: Mapping[str, Any], timeout: float) -> dict[str, Any] | None:
+def _ask(
+    who: str, side: Callable[[Mapping[str, Any], float], dict[str, Any]], message: Mapping[str, Any], timeout: float
+) -> dict[str, Any] | None:
     try:
-        return request(socket, message, timeout + _GRACE)
+        return side(message, timeout + _GRACE)
     except ChannelError as error:
         _log.warning("no answer from the %s: %s", who, error)
         return None

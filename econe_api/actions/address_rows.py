@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select
 
 from econe_api.actions import tag_rows
 from econe_api.actions.filters import Field
@@ -27,6 +27,12 @@ _ROWS = (
     .outerjoin(vpcs, vpcs.c.id == interfaces.c.vpc)
     .order_by(addresses.c.pool, addresses.c.sort)
 )
+# What most calls about one address ask, built once: to build a statement takes longer than to execute it.
+_OWN = _ROWS.where(addresses.c.account == bindparam("account"))
+_BY_ALLOCATION = _OWN.where(addresses.c.allocation == bindparam("name"))
+_BY_ASSOCIATION = _OWN.where(addresses.c.association == bindparam("name"))
+_BY_PUBLIC_IP = _OWN.where(addresses.c.public_ip == bindparam("name"))
+_COUNT = select(func.count()).select_from(addresses).where(addresses.c.account == bindparam("account"))
 
 
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Row[Any]]:
@@ -44,10 +50,8 @@ def by_allocation(txn: Transaction, allocation: str) -> Row[Any]:
         Ec2Error: InvalidAllocationID.NotFound.
 
     """
-    rows = load(txn, addresses.c.allocation == allocation)
-    return (
-        rows[0] if rows else _absent("InvalidAllocationID.NotFound", f"The allocation ID '{allocation}' does not exist")
-    )
+    row = _named(txn, _BY_ALLOCATION, allocation)
+    return row or _absent("InvalidAllocationID.NotFound", f"The allocation ID '{allocation}' does not exist")
 
 
 def by_allocations(txn: Transaction, wanted: Sequence[str]) -> list[Row[Any]]:
@@ -72,8 +76,7 @@ def check_quota(txn: Transaction) -> None:
         Ec2Error: AddressLimitExceeded.
 
     """
-    count = select(func.count()).select_from(addresses).where(addresses.c.account == txn.account)
-    if (txn.connection.scalar(count) or 0) >= txn.quota(ELASTIC_IPS):
+    if (txn.connection.scalar(_COUNT, {"account": txn.account}) or 0) >= txn.quota(ELASTIC_IPS):
         raise Ec2Error("AddressLimitExceeded", "The maximum number of addresses has been reached.")
 
 
@@ -85,8 +88,7 @@ def by_public_ip(txn: Transaction, public_ip: str) -> Row[Any]:
 
     """
     text = ipv4(public_ip, "publicIp")
-    rows = load(txn, addresses.c.public_ip == text)
-    return rows[0] if rows else _absent("InvalidAddress.NotFound", f"Address '{text}' not found.")
+    return _named(txn, _BY_PUBLIC_IP, text) or _absent("InvalidAddress.NotFound", f"Address '{text}' not found.")
 
 
 def by_association(txn: Transaction, association: str) -> Row[Any]:
@@ -96,12 +98,12 @@ def by_association(txn: Transaction, association: str) -> Row[Any]:
         Ec2Error: InvalidAssociationID.NotFound.
 
     """
-    rows = load(txn, addresses.c.association == association)
-    return (
-        rows[0]
-        if rows
-        else _absent("InvalidAssociationID.NotFound", f"The association ID '{association}' does not exist")
-    )
+    row = _named(txn, _BY_ASSOCIATION, association)
+    return row or _absent("InvalidAssociationID.NotFound", f"The association ID '{association}' does not exist")
+
+
+def _named(txn: Transaction, query: Select[Any], name: str) -> Row[Any] | None:
+    return txn.connection.execute(query, {"account": txn.account, "name": name}).first()
 
 
 def _absent(code: str, message: str) -> Row[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, bindparam, or_, select, update
 
 from econe_api.actions import address_attributes, address_pools, address_rows, address_transfers, tag_rows
 from econe_api.actions.filters import Filters
@@ -16,6 +16,14 @@ from econe_api.store.schema import addresses, pools
 from econe_api.store.transaction import Transaction
 
 _ALLOCATE = frozenset({"Domain", "Address", "PublicIpv4Pool", "NetworkBorderGroup", "TagSpecifications"})
+# Built once, because an allocation asks nothing else.
+_NEXT = select(addresses).where(addresses.c.allocation.is_(None)).order_by(addresses.c.pool, addresses.c.sort).limit(1)
+_NEXT_OF_POOL = _NEXT.where(addresses.c.pool == bindparam("wanted_pool"))
+_GIVE = (
+    update(addresses)
+    .where(addresses.c.public_ip == bindparam("address"))
+    .values(allocation=bindparam("its_allocation"), account=bindparam("its_owner"))
+)
 
 
 def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -29,11 +37,7 @@ def allocate(call: Call, txn: Transaction) -> dict[str, Any]:
     address_rows.check_quota(txn)
     row = _free(txn, params.get("Address"), params.get("PublicIpv4Pool"))
     allocation = txn.new_id("eipalloc")
-    txn.connection.execute(
-        update(addresses)
-        .where(addresses.c.public_ip == row.public_ip)
-        .values(allocation=allocation, account=txn.account)
-    )
+    txn.connection.execute(_GIVE, {"address": row.public_ip, "its_allocation": allocation, "its_owner": txn.account})
     txn.note_address(row.public_ip)
     tag_rows.write(txn, "elastic-ip", [allocation], tags)
     return {
@@ -65,10 +69,9 @@ def _check_border_group(call: Call, txn: Transaction) -> None:
 
 
 def _free(txn: Transaction, wanted: str | None, pool: str | None) -> Row[Any]:
-    query = select(addresses)
-    if pool and pool != address_pools.ANY:
-        query = query.where(addresses.c.pool == pool)
+    of_pool = bool(pool) and pool != address_pools.ANY
     if wanted:
+        query = select(addresses).where(addresses.c.pool == pool) if of_pool else select(addresses)
         text = ipv4(wanted, "address")
         row = txn.connection.execute(query.where(addresses.c.public_ip == text)).first()
         # An address of another account's and one outside the pools are told apart by nothing.
@@ -77,8 +80,7 @@ def _free(txn: Transaction, wanted: str | None, pool: str | None) -> Row[Any]:
         if row.account is not None:
             raise Ec2Error("InvalidIPAddress.InUse", f"Address {text} is in use.")
         return row
-    free = query.where(addresses.c.allocation.is_(None)).order_by(addresses.c.pool, addresses.c.sort).limit(1)
-    row = txn.connection.execute(free).first()
+    row = txn.connection.execute(_NEXT_OF_POOL if of_pool else _NEXT, {"wanted_pool": pool} if of_pool else {}).first()
     if row is None:
         raise Ec2Error(
             "InsufficientAddressCapacity", "Not enough available addresses to satisfy your minimum request.", 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from econe_api.actions import address_rows, identifiers, networks
 from econe_api.actions.parameters import exactly_one, ipv4
@@ -14,6 +14,32 @@ from econe_api.store.attachments import DETACHING
 from econe_api.store.records import Kind
 from econe_api.store.schema import addresses, instances, interfaces, secondary_addresses
 from econe_api.store.transaction import Transaction
+
+# Built once: to build a statement takes longer than to execute it.
+_OF_INSTANCE = (
+    select(instances.c.state, interfaces)
+    .select_from(instances)
+    .outerjoin(
+        interfaces,
+        (interfaces.c.instance == instances.c.id) & interfaces.c.attachment_state.is_distinct_from(DETACHING),
+    )
+    .where(instances.c.account == bindparam("account"), instances.c.id == bindparam("instance"))
+)
+_INTERFACE = select(interfaces).where(
+    interfaces.c.account == bindparam("account"), interfaces.c.id == bindparam("interface")
+)
+_HELD = select(addresses).where(
+    addresses.c.interface == bindparam("interface"), addresses.c.private_ip == bindparam("private_ip")
+)
+_PLACE = (
+    update(addresses)
+    .where(addresses.c.public_ip == bindparam("address"))
+    .values(
+        association=bindparam("its_association"),
+        interface=bindparam("its_interface"),
+        private_ip=bindparam("its_private_ip"),
+    )
+)
 
 
 def associate(call: Call, txn: Transaction) -> dict[str, Any]:
@@ -33,37 +59,21 @@ def associate(call: Call, txn: Transaction) -> dict[str, Any]:
     private_ip = _target_address(txn, params.get("PrivateIpAddress"), target)
     if (address.interface, address.private_ip) == (target.id, private_ip):
         return {"AssociationId": address.association}
-    held = txn.connection.execute(
-        select(addresses).where(addresses.c.interface == target.id, addresses.c.private_ip == private_ip)
-    ).first()
+    held = txn.connection.execute(_HELD, {"interface": target.id, "private_ip": private_ip}).first()
     moves = params.get("AllowReassociation")
     if not (txn.config.api.allow_reassociation if moves is None else moves):
         _refuse_moves(address, target.id, held)
     if held is not None:
         _end(txn, held.public_ip)
     association = txn.new_id("eipassoc")
-    txn.connection.execute(
-        update(addresses)
-        .where(addresses.c.public_ip == address.public_ip)
-        .values(association=association, interface=target.id, private_ip=private_ip)
-    )
-    txn.touch(Kind.ADDRESS, address.public_ip)
+    _place(txn, address.public_ip, association, target.id, private_ip)
     return {"AssociationId": association}
 
 
 def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
     """The only interface of a running instance."""
     identifiers.check("i", [instance])
-    query = (
-        select(instances.c.state, interfaces)
-        .select_from(instances)
-        .outerjoin(
-            interfaces,
-            (interfaces.c.instance == instances.c.id) & interfaces.c.attachment_state.is_distinct_from(DETACHING),
-        )
-        .where(instances.c.account == txn.account, instances.c.id == instance)
-    )
-    rows = list(txn.connection.execute(query))
+    rows = list(txn.connection.execute(_OF_INSTANCE, {"account": txn.account, "instance": instance}))
     if not rows:
         raise Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{instance}' does not exist")
     if len(rows) > 1:
@@ -83,8 +93,7 @@ def _of_instance(txn: Transaction, instance: str) -> Row[Any]:
 def _interface(txn: Transaction, params: Any) -> Row[Any]:
     interface = params["NetworkInterfaceId"]
     identifiers.check("eni", [interface])
-    query = select(interfaces).where(interfaces.c.account == txn.account, interfaces.c.id == interface)
-    row = txn.connection.execute(query).first()
+    row = txn.connection.execute(_INTERFACE, {"account": txn.account, "interface": interface}).first()
     if row is None:
         raise Ec2Error("InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{interface}' does not exist")
     return row
@@ -135,9 +144,12 @@ def disassociate(call: Call, txn: Transaction) -> dict[str, Any]:
 
 
 def _end(txn: Transaction, public_ip: str) -> None:
-    txn.connection.execute(
-        update(addresses)
-        .where(addresses.c.public_ip == public_ip)
-        .values(association=None, interface=None, private_ip=None)
-    )
+    _place(txn, public_ip, None, None, None)
+
+
+def _place(
+    txn: Transaction, public_ip: str, association: str | None, interface: str | None, private_ip: str | None
+) -> None:
+    place = {"its_association": association, "its_interface": interface, "its_private_ip": private_ip}
+    txn.connection.execute(_PLACE, {"address": public_ip, **place})
     txn.touch(Kind.ADDRESS, public_ip)

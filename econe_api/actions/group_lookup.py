@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 
 from econe_api.actions import identifiers
 from econe_api.call import Params
 from econe_api.errors import Ec2Error
 from econe_api.store.schema import groups, vpcs
 from econe_api.store.transaction import Transaction
+
+# Built once: to build a statement takes longer than to execute it.
+_OWN = (
+    select(groups, vpcs.c.is_default.label("in_default_vpc"))
+    .join(vpcs, vpcs.c.id == groups.c.vpc)
+    .where(groups.c.account == bindparam("account"))
+)
+_IDS = groups.c.id.in_(bindparam("ids", expanding=True))
+_BY_ID = _OWN.where(groups.c.id == bindparam("id"))
+_BY_IDS = _OWN.where(_IDS)
+_BY_IDS_OR_NAMES = _OWN.where(or_(_IDS, groups.c.name.in_(bindparam("names", expanding=True))))
 
 
 def resolve(txn: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Row[Any]]:
@@ -28,12 +39,14 @@ def resolve(txn: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[
     """
     ids = identifiers.check("sg", [*ids, *(name for name in names if name.startswith("sg-"))])
     names = [name for name in names if not name.startswith("sg-")]
-    query = (
-        select(groups, vpcs.c.is_default.label("in_default_vpc"))
-        .join(vpcs, vpcs.c.id == groups.c.vpc)
-        .where(groups.c.account == txn.account, or_(groups.c.id.in_(ids), groups.c.name.in_(names)))
-    )
-    rows = list(txn.connection.execute(query))
+    wanted: dict[str, Any] = {"account": txn.account}
+    if names:
+        query, wanted["ids"], wanted["names"] = _BY_IDS_OR_NAMES, ids, names
+    elif len(ids) == 1:
+        query, wanted["id"] = _BY_ID, ids[0]
+    else:
+        query, wanted["ids"] = _BY_IDS, ids
+    rows = list(txn.connection.execute(query, wanted))
     by_id = {row.id: row for row in rows}
     by_name = {row.name: row for row in rows if row.in_default_vpc}
     found = [by_id[group] if group in by_id else _absent(group) for group in ids]

@@ -57,8 +57,7 @@ def create(call: Call, txn: Transaction) -> dict[str, Any]:
     everything = [Permission(ANY, None, None, SourceKind.CIDR, "0.0.0.0/0")]
     if vpc.ipv6_cidr is not None:
         everything.append(Permission(ANY, None, None, SourceKind.CIDR6, "::/0"))
-    out = [rule_rows.row(Rule(txn.new_id("sgr"), group, True, permission, None)) for permission in everything]
-    txn.connection.execute(insert(rules), out)
+    rule_rows.add(txn, [Rule(txn.new_id("sgr"), group, True, permission, None) for permission in everything])
     tag_rows.write(txn, "security-group", [group], tags)
     txn.touch(Kind.GROUP, group)
     return {"GroupId": group, "SecurityGroupArn": group_shapes.arn(group, txn), "Tags": tag_rows.shape(tags)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,9 @@ _ROWS = (
     .outerjoin(instances, instances.c.id == interfaces.c.instance)
     .order_by(interfaces.c.device_index)
 )
+_OWN = interfaces.c.account == bindparam("account")
+_NAMED = _ROWS.where(_OWN, interfaces.c.id.in_(bindparam("ids", expanding=True)))
+_ONE = select(interfaces).where(_OWN, interfaces.c.id == bindparam("id"))
 
 
 def not_found(ids: Sequence[str]) -> Ec2Error:
@@ -121,11 +124,30 @@ def named(txn: Transaction, ids: Sequence[str]) -> list[InterfaceView]:
 
     """
     wanted = identifiers.check("eni", ids)
-    found = {view.row.id: view for view in load(txn, own(txn), interfaces.c.id.in_(wanted))}
+    if len(wanted) <= _FEW:
+        rows = txn.connection.execute(_NAMED, {"account": txn.account, "ids": wanted}).all()
+        views = _views(txn, rows, _OF_FEW, {"ids": [row.id for row in rows]})
+    else:
+        views = load(txn, own(txn), interfaces.c.id.in_(wanted))
+    found = {view.row.id: view for view in views}
     absent = [text for text in wanted if text not in found]
     if absent:
         raise not_found(absent)
     return [found[text] for text in wanted]
+
+
+def one(txn: Transaction, interface: str) -> Row[Any]:
+    """The row of one of the caller's interfaces, by itself (one statement).
+
+    Raises:
+        Ec2Error: InvalidNetworkInterfaceId.Malformed, InvalidNetworkInterfaceID.NotFound.
+
+    """
+    identifiers.check("eni", [interface])
+    row = txn.connection.execute(_ONE, {"account": txn.account, "id": interface}).first()
+    if row is None:
+        raise not_found([interface])
+    return row
 
 
 def own(txn: Transaction) -> ColumnElement[bool]:
@@ -136,12 +158,17 @@ def own(txn: Transaction) -> ColumnElement[bool]:
 def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[InterfaceView]:
     """The interfaces that the clauses (on the table alone) choose, by device index."""
     rows = txn.connection.execute(_ROWS.where(*clauses)).all()
+    if len(rows) <= _FEW:
+        return _views(txn, rows, _OF_FEW, {"ids": [row.id for row in rows]})
+    # More than a statement takes by name.
+    return _views(txn, rows, _Belongings.of(select(interfaces.c.id).where(*clauses)), {})
+
+
+def _views(
+    txn: Transaction, rows: Sequence[Row[Any]], belongings: _Belongings, named: Mapping[str, Any]
+) -> list[InterfaceView]:
     if not rows:
         return []
-    if len(rows) <= _FEW:
-        belongings, named = _OF_FEW, {"ids": [row.id for row in rows]}
-    else:  # more than a statement takes by name
-        belongings, named = _Belongings.of(select(interfaces.c.id).where(*clauses)), {}
     execute = txn.connection.execute
     members: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for interface, group, name in execute(belongings.groups, named):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from econe_api.actions import identifiers
 from econe_api.errors import Ec2Error
 from econe_api.store.network_tables import internet_gateways
 from econe_api.store.schema import subnets, vpcs
 from econe_api.store.transaction import Transaction
+
+_GATEWAY = select(internet_gateways.c.id).where(internet_gateways.c.vpc == bindparam("vpc"))
 
 
 def default_vpc(txn: Transaction) -> Row[Any]:
@@ -38,8 +40,7 @@ def no_subnet(subnet_id: str) -> Ec2Error:
 
 def reaches_outside(txn: Transaction, vpc_id: str) -> bool:
     """Is an internet gateway attached to the VPC?"""
-    query = select(internet_gateways.c.id).where(internet_gateways.c.vpc == vpc_id)
-    return txn.connection.scalar(query) is not None
+    return txn.connection.scalar(_GATEWAY, {"vpc": vpc_id}) is not None
 
 
 def vpc(txn: Transaction, vpc_id: str) -> Row[Any]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from econe_api.errors import Ec2Error
 
@@ -36,9 +36,11 @@ class SourceKind(StrEnum):
     GROUP = "referencedGroupId"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Permission:
-    """One rule's meaning.  ``source`` is a canonical prefix, a prefix list id or a group id, as ``kind`` says."""
+class Permission(NamedTuple):
+    """One rule's meaning.  ``source`` is a canonical prefix, a prefix list id or a group id, as ``kind`` says.
+
+    A tuple, because a change of a group compares those of all its rules.
+    """
 
     protocol: int
     from_port: int | None

@@ -111,7 +111,7 @@ def describe_egress(call: Call, txn: Transaction) -> dict[str, Any]:
 def _update_descriptions(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     params = call.params
     group = group_lookup.target(txn, params)
-    present = rule_rows.load(txn, rules.c.group == group.id, rules.c.egress == egress)
+    present = rule_rows.of_group(txn, group.id, egress=egress)
     by_id, by_permission = given(params, "SecurityGroupRuleDescriptions"), given(params, "IpPermissions")
     if by_id and by_permission:
         raise Ec2Error(

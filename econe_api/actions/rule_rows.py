@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, Row, bindparam, insert, select
 
 from econe_api.actions import tag_rows
 from econe_api.actions.permissions import Permission, SourceKind, protocol_name
@@ -14,6 +14,12 @@ from econe_api.actions.tag_rows import Tags
 from econe_api.errors import Ec2Error
 from econe_api.store.schema import rules
 from econe_api.store.transaction import Transaction
+
+# What every change of a group asks, built once: to build a statement takes longer than to execute it.
+_OF_GROUP = (
+    select(rules).where(rules.c.group == bindparam("its_group"), rules.c.egress == bindparam("its_egress"))
+).order_by(rules.c.id)
+_ADD = insert(rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,18 @@ def load(txn: Transaction, *clauses: ColumnElement[bool]) -> list[Rule]:
     return [_rule(row) for row in txn.connection.execute(select(rules).where(*clauses).order_by(rules.c.id))]
 
 
+def of_group(txn: Transaction, group: str, *, egress: bool) -> list[Rule]:
+    """The rules of one direction of a group, ordered by id (one statement)."""
+    return [_rule(found) for found in txn.connection.execute(_OF_GROUP, {"its_group": group, "its_egress": egress})]
+
+
+def add(txn: Transaction, new: Sequence[Rule]) -> None:
+    """Write new rules (one statement)."""
+    txn.connection.execute(_ADD, [row(rule) for rule in new])
+
+
 def row(rule: Rule) -> dict[str, Any]:
-    """What to insert for a rule."""
+    """What the table holds of a rule."""
     permission = rule.permission
     return {
         "id": rule.id,

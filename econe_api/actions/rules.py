@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, select
 
 from econe_api.actions import (
     group_lookup,
@@ -103,14 +103,14 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     asked = rule_request.asked(call.params, egress=egress)
     rule_request.refuse_unenforced(asked, ipv6=txn.config.ipv6)
     meant = rule_request.resolve(txn, asked, group)
-    present = rule_rows.load(txn, rules.c.group == group.id, rules.c.egress == egress)
+    present = rule_rows.of_group(txn, group.id, egress=egress)
     after = permissions.added(frozenset(rule.permission for rule in present), meant)
     rule_limits.check(txn, after, egress=egress)
     new = [
         Rule(txn.new_id("sgr"), group.id, egress, permission, rule.description)
         for permission, rule in zip(meant, asked, strict=True)
     ]
-    txn.connection.execute(insert(rules), [rule_rows.row(rule) for rule in new])
+    rule_rows.add(txn, new)
     tag_rows.write(txn, "security-group-rule", [rule.id for rule in new], tags)
     txn.touch(Kind.GROUP, group.id)
     shown = [rule_rows.security_group_rule(rule, tags, txn.account, txn.config.region) for rule in new]
@@ -119,7 +119,7 @@ def _authorize(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
 
 def _revoke(call: Call, txn: Transaction, *, egress: bool) -> dict[str, Any]:
     group = group_lookup.target(txn, call.params)
-    present = rule_rows.load(txn, rules.c.group == group.id, rules.c.egress == egress)
+    present = rule_rows.of_group(txn, group.id, egress=egress)
     unknown: list[permissions.Permission] = []
     if given(call.params, "SecurityGroupRuleIds"):
         gone = _by_id(call, present)

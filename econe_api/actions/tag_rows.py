@@ -31,6 +31,10 @@ _ALL = (
     .order_by(tags.c.key)
 )
 _NAMED = _ALL.where(tags.c.resource.in_(bindparam("ids", expanding=True)))
+_WRITE = insert(tags)
+_FORGET = delete(tags).where(
+    tags.c.account == bindparam("owner"), tags.c.resource.in_(bindparam("ids", expanding=True))
+)
 
 
 def load(txn: Transaction, kind: str, ids: Collection[str]) -> defaultdict[str, dict[str, str]]:
@@ -113,9 +117,9 @@ def write(txn: Transaction, kind: str, ids: Iterable[str], wanted: Tags) -> None
         for key, value in wanted.items()
     ]
     if rows:
-        txn.connection.execute(insert(tags), rows)
+        txn.connection.execute(_WRITE, rows)
 
 
 def forget(txn: Transaction, ids: Collection[str], account: str | None = None) -> None:
     """Drop the tags of resources that go; ``account`` owns them, None = the caller."""
-    txn.connection.execute(delete(tags).where(tags.c.account == (account or txn.account), tags.c.resource.in_(ids)))
+    txn.connection.execute(_FORGET, {"owner": account or txn.account, "ids": list(ids)})

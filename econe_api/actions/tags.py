@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, and_, bindparam, delete, or_, select
 
 from econe_api.actions import dhcp_options, image_rows, images, network_acls, pagination, tag_rows
 from econe_api.actions.filters import Field, Filters
@@ -21,22 +21,30 @@ from econe_api.store.prefix_list_tables import prefix_lists
 from econe_api.store.schema import addresses, groups, instances, interfaces, rules, subnets, tags, vpcs
 from econe_api.store.transaction import Transaction
 
-_Own = Callable[[Transaction, Sequence[str]], Select[Any]]
+_Own = Callable[[Transaction], Select[Any]]
+
+# Statements that are built once take the caller's account and the ids in question when they are executed.
+_ACCOUNT: BindParameter[str] = bindparam("account")
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_OF_KEYS = delete(tags).where(
+    tags.c.account == _ACCOUNT, tags.c.resource.in_(_IDS), tags.c.key.in_(bindparam("keys", expanding=True))
+)
 
 
-def _own_rules(txn: Transaction, ids: Sequence[str]) -> Select[Any]:
-    own = select(groups.c.id).where(groups.c.account == txn.account)
-    return select(rules.c.id).where(rules.c.group.in_(own), rules.c.id.in_(ids))
+def _always(query: Select[Any]) -> _Own:
+    return lambda _txn: query
 
 
 def _of(column: ColumnElement[Any], account: ColumnElement[Any]) -> _Own:
-    return lambda txn, ids: select(column).where(account == txn.account, column.in_(ids))
+    return _always(select(column).where(account == _ACCOUNT, column.in_(_IDS)))
 
 
-def _in_own_vpc(column: ColumnElement[Any], vpc: ColumnElement[Any]) -> _Own:
-    return lambda txn, ids: select(column).where(
-        column.in_(ids), vpc.in_(select(vpcs.c.id).where(vpcs.c.account == txn.account))
-    )
+def _within(column: ColumnElement[Any], holder: ColumnElement[Any], own: Select[Any]) -> _Own:
+    return _always(select(column).where(column.in_(_IDS), holder.in_(own)))
+
+
+_OWN_VPCS = select(vpcs.c.id).where(vpcs.c.account == _ACCOUNT)
+_OWN_GROUPS = select(groups.c.id).where(groups.c.account == _ACCOUNT)
 
 
 #: By the prefix of the id: resource type, the code of an id that is not there, how the caller's own are found.
@@ -56,18 +64,22 @@ _KINDS: dict[str, tuple[str, str, _Own]] = {
         "InvalidInternetGatewayID.NotFound",
         _of(internet_gateways.c.id, internet_gateways.c.account),
     ),
-    "rtb": ("route-table", "InvalidRouteTableID.NotFound", _in_own_vpc(route_tables.c.id, route_tables.c.vpc)),
-    "subnet": ("subnet", "InvalidSubnetID.NotFound", _in_own_vpc(subnets.c.id, subnets.c.vpc)),
+    "rtb": ("route-table", "InvalidRouteTableID.NotFound", _within(route_tables.c.id, route_tables.c.vpc, _OWN_VPCS)),
+    "subnet": ("subnet", "InvalidSubnetID.NotFound", _within(subnets.c.id, subnets.c.vpc, _OWN_VPCS)),
     "vpc": ("vpc", "InvalidVpcID.NotFound", _of(vpcs.c.id, vpcs.c.account)),
     "i": (
         "instance",
         "InvalidInstanceID.NotFound",
-        lambda txn, ids: select(instances.c.id).where(visible(txn), instances.c.id.in_(ids)),
+        lambda txn: select(instances.c.id).where(visible(txn), instances.c.id.in_(_IDS)),
     ),
     "pl": ("prefix-list", "InvalidPrefixListID.NotFound", _of(prefix_lists.c.id, prefix_lists.c.account)),
     "key": ("key-pair", "InvalidKeyPair.NotFound", _of(key_pairs.c.id, key_pairs.c.account)),
     "sg": ("security-group", "InvalidGroup.NotFound", _of(groups.c.id, groups.c.account)),
-    "sgr": ("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", _own_rules),
+    "sgr": (
+        "security-group-rule",
+        "InvalidSecurityGroupRuleId.NotFound",
+        _within(rules.c.id, rules.c.group, _OWN_GROUPS),
+    ),
 }
 
 #: The same for resources that are in no table, because they follow from others or from the configuration.
@@ -93,7 +105,8 @@ def create(call: Call, txn: Transaction) -> dict[str, Any]:
         present = tag_rows.load(txn, kind, ids)
         if any(len(present[resource].keys() | wanted.keys()) > tag_rows.LIMIT for resource in ids):
             raise tag_rows.limit_exceeded()
-        txn.connection.execute(delete(tags).where(_mine(txn, ids), tags.c.key.in_(wanted)))
+        if any(present[resource].keys() & wanted.keys() for resource in ids):
+            txn.connection.execute(_OF_KEYS, {"account": txn.account, "ids": ids, "keys": list(wanted)})
         tag_rows.write(txn, kind, ids, wanted)
     return {}
 
@@ -135,7 +148,7 @@ def _resources(call: Call, txn: Transaction) -> dict[str, list[str]]:
             present = set(following(txn))
         else:
             kind, code, own = _KINDS[prefix]
-            present = set(txn.connection.scalars(own(txn, ids)))
+            present = set(txn.connection.scalars(own(txn), {"account": txn.account, "ids": ids}))
         for resource in ids:
             if resource not in present:
                 raise Ec2Error(code, f"The ID '{resource}' does not exist")

@@ -140,7 +140,7 @@ def stamped(text: str) -> datetime:
     """Return the moment of a text such as ``20150830T123600Z``; ValueError when it is no such text."""
     if not _stamp.fullmatch(text):
         raise ValueError(text)
-    return datetime.strptime(text, STAMP).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def _canonical_request(request: HttpRequest, query: str, signed: tuple[str, ...], digest: str) -> str:
@@ -180,4 +180,4 @@ def _encode(text: str) -> str:
 
 
 def _sign(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode("latin-1"), hashlib.sha256).digest()
+    return hmac.digest(key, text.encode("latin-1"), "sha256")

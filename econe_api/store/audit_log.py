@@ -8,7 +8,6 @@ newest entry is noted in a file as well (the anchor), so that cutting the log of
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,15 +74,32 @@ class Sealer:
 
     def _mac(self, what: str, fields: list[Any]) -> str:
         text = json.dumps([what, *fields], separators=(",", ":"))
-        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self.key, text.encode(), "sha256").hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a write transaction finds in the log: the newest entry, and whether its signature has come before.
+
+    ``first`` is when it first came with a call that may change something, None = never; ``alike`` tells whether it came
+    under the same name of the SDK's.
+    """
+
+    head: Head
+    first: datetime | None
+    alike: bool
 
 
 #: Statements of every write, built once.
-_SEEN = select(
-    func.min(audit.c.time),
-    func.max(case((audit.c.invocation.is_not_distinct_from(bindparam("name", type_=String)), 1), else_=0)),
-).where(audit.c.signature == bindparam("signed"))
+_earlier = audit.alias()
+_same_name = _earlier.c.invocation.is_not_distinct_from(bindparam("name", type_=String))
+_of_signature = _earlier.c.signature == bindparam("signed", type_=String)
 _NEWEST = select(audit.c.id, audit.c.mac).order_by(audit.c.id.desc()).limit(1)
+_OPENING = _NEWEST.add_columns(
+    select(func.min(_earlier.c.time)).where(_of_signature).scalar_subquery().label("first"),
+    select(func.max(case((_same_name, 1), else_=0))).where(_of_signature).scalar_subquery().label("alike"),
+)
+_APPEND = insert(audit)
 
 
 def head(connection: Connection) -> Head:
@@ -95,23 +111,31 @@ def head(connection: Connection) -> Head:
     return Head(row.id, row.mac)
 
 
-def append(connection: Connection, sealer: Sealer, entries: Sequence[Entry]) -> tuple[Head, Head]:
-    """Add ``entries`` in order; return the heads before and after.  The connection must hold the writers' lock."""
-    before = last = head(connection)
+def opening(connection: Connection, signature: str | None, invocation: str | None) -> Opening:
+    """Return how the log stands for a call of ``signature`` (None: one that may come again) and ``invocation``.
+
+    It stays so while the connection holds the writers' lock.
+    """
+    row = connection.execute(_OPENING, {"name": invocation, "signed": signature}).one_or_none()
+    if row is None:
+        return Opening(head(connection), None, alike=False)
+    return Opening(Head(row.id, row.mac), row.first, bool(row.alike))
+
+
+def append(connection: Connection, sealer: Sealer, entries: Sequence[Entry], before: Head) -> Head:
+    """Add ``entries``, in order, to the log that ends with ``before``; return the newest.
+
+    The connection must hold the writers' lock since it read that end.
+    """
+    last = before
     rows = []
     for entry in entries:
         mac = sealer.entry(last.mac, last.id + 1, entry)
         last = Head(last.id + 1, mac)
         rows.append({"id": last.id, "mac": mac, **_values(entry)})
     if rows:
-        connection.execute(insert(audit), rows)
-    return before, last
-
-
-def seen(connection: Connection, signature: str, invocation: str | None) -> tuple[datetime | None, bool]:
-    """Return when ``signature`` first came with a call that may change something, and whether with ``invocation``."""
-    first, alike = connection.execute(_SEEN, {"name": invocation, "signed": signature}).one()
-    return first, bool(alike)
+        connection.execute(_APPEND, rows)
+    return last
 
 
 def holds(connection: Connection, sealer: Sealer, noted: Head) -> bool:

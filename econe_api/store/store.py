@@ -99,19 +99,21 @@ class Store:
         with unavailable(self.engine), self._own_turn(), self._writer.connect() as connection:
             with connection.begin():
                 last = lock_writers(connection)
-                transaction = WriteTransaction(connection, self.config, call, self._clock(), self.secrets, last)
+                log = audit_log.opening(connection, call.signature, call.invocation)
+                transaction = WriteTransaction(connection, self.config, call, self._clock(), self.secrets, last, log)
                 yield transaction
                 revision, entry = transaction.finish()
-                heads = audit_log.append(connection, self.sealer, [entry])
+                newest = audit_log.append(connection, self.sealer, [entry], log.head)
             transaction.revision = revision
-        self.anchor.advance(*heads, self._holds)
+        self.anchor.advance(log.head, newest, self._holds)
 
     def record(self, entries: Sequence[Entry]) -> None:
         """Add to the audit log what happened outside write transactions."""
         with unavailable(self.engine), self._own_turn(), self._writer.connect() as connection, connection.begin():
             lock_writers(connection)
-            heads = audit_log.append(connection, self.sealer, entries)
-        self.anchor.advance(*heads, self._holds)
+            before = audit_log.head(connection)
+            newest = audit_log.append(connection, self.sealer, entries, before)
+        self.anchor.advance(before, newest, self._holds)
 
     def entry(self, call: Call, code: str) -> Entry:
         """Return the entry that tells the audit log of ``call`` and its error ``code`` ("" = success)."""

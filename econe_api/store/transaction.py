@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from econe_api.call import Call
 from econe_api.config import Config
 from econe_api.store import history
-from econe_api.store.audit_log import Entry, seen
+from econe_api.store.audit_log import Entry, Opening
 from econe_api.store.engine import REVISION
 from econe_api.store.quotas import quota
 from econe_api.store.records import Kind
@@ -30,6 +30,7 @@ _TRIM_EVERY = 1_000
 _ID_DIGITS = 17
 #: Statements of every write, built once.
 _SET = update(counters).where(counters.c.name == bindparam("counter")).values(value=bindparam("number"))
+_NOTE = insert(changes)
 _LOCK = select(counters.c.value).where(counters.c.name == REVISION).with_for_update()
 
 
@@ -62,11 +63,9 @@ class Transaction:
 
     def first_signed(self) -> tuple[datetime | None, bool]:
         """Return when the signature of this call first came with one that may change something, and whether under
-        the same name of the SDK's; None when it is new or may be used again.
+        the same name of the SDK's; None when it is new or may be used again.  Writes only.
         """
-        if self.call.signature is None:
-            return None, False
-        return seen(self.connection, self.call.signature, self.call.invocation)
+        raise TypeError("this transaction only reads")
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh random id, ``prefix`` + "-" + 17 hex digits."""
@@ -89,12 +88,24 @@ class WriteTransaction(Transaction):
     """A transaction that may change things; the connection holds the lock of all writers since ``last_revision``."""
 
     def __init__(
-        self, connection: Connection, config: Config, call: Call, now: datetime, secrets: SecretBox, last_revision: int
+        self,
+        connection: Connection,
+        config: Config,
+        call: Call,
+        now: datetime,
+        secrets: SecretBox,
+        last_revision: int,
+        log: Opening,
     ) -> None:
         super().__init__(connection, config, call, now, secrets)
+        self._log = log
         self._touched: dict[tuple[Kind, str], None] = {}
         self._noted: set[str] = set()
         self._next_revision = last_revision + 1
+
+    def first_signed(self) -> tuple[datetime | None, bool]:
+        """Return what the log said of this call's signature when the transaction began."""
+        return self._log.first, self._log.alike
 
     def next_number(self, name: str) -> int:
         """Return the next number of the counter ``name``; one that a rolled-back transaction took comes again."""
@@ -123,7 +134,7 @@ class WriteTransaction(Transaction):
         if revision is not None:
             self._set(REVISION, revision)
             rows = [{"revision": revision, "kind": kind.value, "object": key} for kind, key in self._touched]
-            self.connection.execute(insert(changes), rows)
+            self.connection.execute(_NOTE, rows)
             if revision % _TRIM_EVERY == 0:
                 trim(self.connection, revision - KEEP_REVISIONS)
         entry = Entry(

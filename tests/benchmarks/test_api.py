@@ -9,4 +9,13 @@ def test_statements_are_constant_in_the_number_of_rows():
     assert {action: found["large"] for action, found in counted.items()} == {
         action: found["small"] for action, found in counted.items()
     }
-    assert max(found["large"] for found in counted.values()) <= 25
+    # With BEGIN; what may fall, and rise only on purpose.
+    assert {action: found["large"] for action, found in counted.items()} == {
+        "AllocateAddress": 10,
+        "AssociateAddress": 14,
+        "AuthorizeSecurityGroupIngress": 10,
+        "CreateTags": 7,
+        "DescribeAddresses": 3,
+        "DescribeSecurityGroups": 5,
+        "ModifyNetworkInterfaceAttribute": 14,
+    }

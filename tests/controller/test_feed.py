@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from channel.frames import FrameReader, pack
 from controller import feed_reader
-from controller.feed_follower import FeedFollower, read_change
+from controller.feed_changes import read_change
+from controller.feed_follower import FeedFollower
 from econe_api.call import Call, Caller
 from econe_api.config import load
 from econe_api.store import records
@@ -78,9 +79,13 @@ def test_every_batch_arrives_as_it_was_sent(batch):
     "change",
     [
         ("volume", "vol-1", None),
-        ("vpc", "vpc-1", {"id": "vpc-1"}),
-        ("vpc", "vpc-1", {"id": "v", "number": 1, "cidr": "10.0.0.0/8", "vlan": 1, "colour": "red"}),
-        ("group", "sg-1", {"id": "sg-1", "number": 1, "vpc": "v", "name": "n"}),
+        ("vpc", "vpc-1", ["vpc-1"]),
+        ("vpc", "vpc-1", ["vpc-1", 1, "10.0.0.0/8", 1, None, True, "red"]),
+        ("vpc", "vpc-1", {"id": "v", "number": 1, "cidr": "10.0.0.0/8", "vlan": 1, "ipv6_cidr": None, "dns": True}),
+        ("vpc", "vpc-1", "abcdef"),
+        ("group", "sg-1", ["sg-1", 1, "v", "n"]),
+        ("group", "sg-1", ["sg-1", 1, "v", "n", None]),
+        ("group", "sg-1", ["sg-1", 1, "v", "n", [["sgr-1", False]]]),
     ],
 )
 def test_what_is_no_change_is_refused(change):
