@@ -1,4 +1,4 @@
-"""``scripts/bench churn``: shows what :mod:`benchmarks.churn_load` measures."""
+"""``scripts/bench churn``: shows what :mod:`benchmarks.churn_cloud` and :mod:`benchmarks.scale_churn` measure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import churn_load as measure
+from benchmarks import churn_cloud, scale_churn
 from benchmarks.result import NOTES, Result, json_option, report
+from benchmarks.scale_rows import TOGETHER
 
 _ROWS = (
     ("RunInstances answered", "run_call_ms"),
@@ -21,26 +22,41 @@ _ROWS = (
     ("TerminateInstances -> gone", "gone_ms"),
 )
 _SHOWN = 5
+_METHOD = (
+    "Instances of the namespace backend come and go through API, store, worker, agents, controller and switches; then "
+    "switches, kernel and database are searched for what is left of them."
+)
+_METHOD_AMONG_MANY = (
+    "Beside so many instances, 16 a hypervisor, others come and go through API, store, worker, OVSDB, agents, "
+    "controller and switches, all but the guest in them; then switches and database are searched for what is left."
+)
 
 
 @click.command("churn")
 @click.option("--rate", default=20.0, show_default=True, help="Starts a second, and as many stops.")
 @click.option("--seconds", default=120.0, show_default=True, help="How long.")
 @click.option("--life", default=1.0, show_default=True, help="Seconds that an instance runs before it is stopped.")
+@click.option(
+    "--vms", type=click.IntRange(64, 8000), help="Instances that are there besides, 16 a hypervisor; none has a guest."
+)
 @json_option
-def command(rate: float, seconds: float, life: float, file: Path | None) -> None:
-    """Start and stop instances of the namespace backend, through everything, and look for what is left of them.
+def command(rate: float, seconds: float, life: float, vms: int | None, file: Path | None) -> None:
+    """Start and stop instances through everything, and look for what is left of them.
 
+    They are namespaces on two hypervisors; with --vms, ports of hundreds of bridges that have many already.
     Exit status 1 when something is left, or a call failed.  There is no peer.
     """
     if not (0 < rate <= 1000 and 1 <= seconds <= 86400 and 0 <= life <= 3600):
         raise click.UsageError("0 < rate <= 1000, 1 <= seconds <= 86400 and 0 <= life <= 3600, please")
-    figures = measure.run(rate, seconds, life, NOTES.print, f"churn{os.getpid()}")
+    if vms is None:
+        figures = churn_cloud.run(rate, seconds, life, NOTES.print, f"churn{os.getpid()}")
+    else:
+        figures = scale_churn.run(vms, rate, seconds, life, TOGETHER, NOTES.print)
     Console().print(*_tables(figures))
     is_clean = not (any(figures["residue"].values()) or figures["left_behind"] or figures["failures"])
     held = figures["starts_per_second"]
     result = Result(
-        row="churn",
+        row="churn" if vms is None else f"churn, {vms} VMs",
         ours=held,
         theirs=None,
         unit="starts/s",
@@ -48,8 +64,7 @@ def command(rate: float, seconds: float, life: float, file: Path | None) -> None
         goal=f"{rate:g} starts and stops a second, nothing left",
         met=is_clean and min(held, figures["stops_per_second"]) >= 0.95 * rate,
         counters=_summary(figures),
-        method="Instances of the namespace backend come and go through API, store, worker, agents, controller and "
-        "switches; then switches, kernel and database are searched for what is left of them.",
+        method=_METHOD if vms is None else _METHOD_AMONG_MANY,
     )
     report([result], file)
     if not is_clean:
@@ -64,7 +79,8 @@ def _summary(figures: Mapping[str, Any]) -> dict[str, Any]:
     medians = {f"{title}, median ms": figures[key]["p50"] for title, key in _ROWS}
     left = sum(map(len, figures["residue"].values()))
     ends = {"starts": figures["starts"], "stops a second": figures["stops_per_second"]}
-    return {**ends, "left behind": left, "failures": figures["failures"], **medians, **each, **cpu}
+    sizes = {name: figures[name] for name in ("cloud", "load") if name in figures}
+    return {**ends, "left behind": left, "failures": figures["failures"], **medians, **each, **cpu, **sizes}
 
 
 def _tables(figures: Mapping[str, Any]) -> list[Table]:

@@ -1,39 +1,30 @@
-"""Instances that start and stop at a steady rate through the whole of a small cloud, and a search for what they left.
+"""Instances that start and stop at a steady rate through the whole of a cloud.
 
 The load is open: a start is due every 1/rate seconds and a stop ``life`` seconds after its instance runs, whether or
 not the cloud keeps up.  When more than ``_BACKLOG`` seconds' worth of instances are on their way to running, starts
 wait until there are fewer: the rate that is held then is what the cloud can do.
 
-Each instance that runs sends a datagram to the one before it, so that there are connections to be forgotten, and every
-tenth gets an elastic IP, which its end has to free.
+Where guests are real, each that runs sends a datagram to the one before it, so that there are connections to be
+forgotten; every tenth gets an elastic IP, which its end has to free.
 """
 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchmarks import residue
 from benchmarks.cpu import CpuMeter
-from benchmarks.datagrams import Sender
-from econe_api.compute.namespaces import guest_namespace
-from econe_api.store.accounts import find_account
-from econe_api.store.quotas import INSTANCES, set_quota
-from econe_api.store.store import Store
-from topologies.cloud import Cloud, Plan
-from topologies.control_plane import ACCOUNT
 from topologies.errors import LabError
 
 _BACKLOG = 4.0
 _CLIENTS = 32
-_API_THREADS = 64
+API_THREADS = 64
+"""Calls that start and stop instances wait for the effect: as many threads are needed as are under way."""
 _LOOK = 0.04
 _POLL = 0.1
 """Seconds between two calls that see how the instances are; times until they run or are gone are as coarse."""
@@ -41,9 +32,23 @@ _DRAIN = 60.0
 _ADDRESSES = 5
 _EVERY = 10
 _PROGRESS = 10.0
-_ENOUGH = 1_000_000
-_VCPUS = 4096
 _ON_THE_WAY = ("pending", "shutting-down")
+
+
+class Site(Protocol):
+    """A running cloud, as far as the load needs one."""
+
+    def ec2(self, connections: int) -> Any:
+        """A boto3 client of an account that has instances of this load alone."""
+
+    def status(self) -> Mapping[str, Any]:
+        """The controller's status."""
+
+    def pids(self) -> Mapping[int, str]:
+        """The names of the cloud's processes, by process id; time of those of one name counts together."""
+
+    def talk(self, instance: str, address: str) -> None:
+        """Have an instance send something to an address, if it can."""
 
 
 @dataclass(slots=True)
@@ -75,23 +80,22 @@ class _Load:
 class Churn:
     """Drives a running cloud."""
 
-    def __init__(self, cloud: Cloud, rate: float, life: float, progress: Callable[[str], None]) -> None:
-        self._cloud = cloud
+    def __init__(self, site: Site, rate: float, life: float, progress: Callable[[str], None]) -> None:
+        self._site = site
         self._rate = rate
         self._life = life
         self._progress = progress
         # One for all threads: making a client costs as much as a hundred calls.
-        self._ec2 = cloud.ec2(connections=2 * _CLIENTS + 1)
+        self._ec2 = site.ec2(2 * _CLIENTS + 1)
         self._load = _Load()
         self._image = self._ec2.describe_images()["Images"][0]["ImageId"]
         self._free = [self._ec2.allocate_address()["AllocationId"] for _ in range(_ADDRESSES)]
-        self._sender = Sender()
         self._stops: ThreadPoolExecutor
         self._over = threading.Event()
 
     def run(self, seconds: float) -> dict[str, Any]:
         """Churn for ``seconds``, then end what is left; returns the figures."""
-        cpu = CpuMeter(self._cloud)
+        cpu = CpuMeter(self._site.pids())
         before = self._counters()
         watcher = threading.Thread(target=self._watch)
         watcher.start()
@@ -104,7 +108,6 @@ class Churn:
         finally:
             self._over.set()
             watcher.join()
-            self._sender.close()
         spent, machine = cpu.read(), cpu.machine()
         after = self._counters()
         for allocation in self._free:
@@ -113,7 +116,7 @@ class Churn:
         return {**self._figures(begin, last), "counters": counters, "cpu_seconds": spent, "cores": machine}
 
     def _counters(self) -> dict[str, int]:
-        return dict(self._cloud.status()["counters"])
+        return dict(self._site.status()["counters"])
 
     def _start_all(self, pool: ThreadPoolExecutor, begin: float, seconds: float) -> None:
         load, first, told, number = self._load, begin, begin, 0
@@ -199,7 +202,7 @@ class Churn:
             with load.lock:
                 load.starting -= 1
             if last is not None:
-                self._sender.send(guest_namespace(self._cloud.plan.name, instance.id), last.address)
+                self._site.talk(instance.id, last.address)
             if instance.number % _EVERY == 0:
                 allocation = self._free[instance.number // _EVERY % len(self._free)]
                 self._stops.submit(self._guarded, self._associate, (allocation, instance.id))
@@ -247,25 +250,3 @@ def _percentiles(found: list[float]) -> dict[str, float]:
         "p99": round(cuts[98], 1),
         "max": round(max(found), 1),
     }
-
-
-def _plan(name: str, folder: Path) -> Plan:
-    """Calls that start and stop instances wait for the effect, so that as many threads are needed as are under way."""
-    return Plan(name, folder, vcpus=_VCPUS, memory_mib=_VCPUS * 512, api_threads=_API_THREADS)
-
-
-def run(rate: float, seconds: float, life: float, progress: Callable[[str], None], name: str) -> dict[str, Any]:
-    """Build a cloud, churn, look for residue; returns the figures, ``residue`` by kind among them."""
-    with tempfile.TemporaryDirectory(prefix="sluice-churn-") as folder:
-        with Cloud(_plan(name, Path(folder)), progress) as cloud:
-            store = Store.open(cloud.config)
-            try:
-                set_quota(store, find_account(store, ACCOUNT).account_id, INSTANCES, _ENOUGH)
-            finally:
-                store.close()
-            before = residue.look(cloud)
-            progress(f"{rate:g} starts and {rate:g} stops a second for {seconds:g} s")
-            figures = Churn(cloud, rate, life, progress).run(seconds)
-            progress("looking for what is left")
-            found = residue.settle(cloud, before)
-        return {"rate": rate, "life": life, **figures, "residue": found}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-
-from topologies.cloud import Cloud
-from topologies.ovs import SERVER, SWITCH
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _OWN = "this benchmark"
@@ -17,13 +15,9 @@ _OWN = "this benchmark"
 class CpuMeter:
     """Seconds of processor time (user and system) since it was made."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._roots: dict[int, str] = {daemon.pid: name for name, daemon in cloud.daemons.items()}
-        self._roots[os.getpid()] = _OWN
-        for switch in cloud.lab.hypervisors.values():
-            for daemon in (SERVER, SWITCH):
-                if (pid := switch.pid(daemon)) is not None:
-                    self._roots[pid] = daemon
+    def __init__(self, roots: Mapping[int, str]) -> None:
+        """``roots`` are the names of the cloud's processes, by process id."""
+        self._roots = {**roots, os.getpid(): _OWN}
         self._before, self._began, self._ticks = self._look(), time.monotonic(), _ticks()
 
     def read(self) -> dict[str, float]:
@@ -56,7 +50,7 @@ class CpuMeter:
         found: defaultdict[str, float] = defaultdict(float)
         for pid, seconds in used.items():
             if (name := self._root(pid, parents)) is not None:
-                found[name.partition(" h")[0]] += seconds
+                found[name] += seconds
         return found
 
     def _root(self, pid: int, parents: dict[int, int]) -> str | None:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from econe_api.compute import netns
 from econe_api.compute.namespaces import GUEST
+from econe_api.config import Config
 from econe_api.store.engine import make_engine
 from econe_api.store.schema import (
     addresses,
@@ -50,7 +52,7 @@ Found = dict[str, Counter[str]]
 
 def look(cloud: Cloud) -> Found:
     """Return all that instances may leave behind."""
-    found: Found = {"processes": _processes(cloud), "namespaces": _namespaces(cloud), **_rows(cloud)}
+    found: Found = {"processes": _processes(cloud), "namespaces": _namespaces(cloud), **rows(cloud.config)}
     for host, switch in cloud.lab.hypervisors.items():
         for kind, names in _on(switch).items():
             found.setdefault(kind, Counter()).update(f"{host} {name}" for name in names)
@@ -62,11 +64,17 @@ def settle(cloud: Cloud, before: Found, seconds: float = _PATIENCE) -> dict[str,
 
     The last kind is what ``sluice audit`` finds.
     """
+    left = until_gone(lambda: look(cloud), before, seconds)
+    return {**left, "sluice audit": audit(cloud.config_file)}
+
+
+def until_gone(find: Callable[[], Found], before: Found, seconds: float = _PATIENCE) -> dict[str, list[str]]:
+    """Return what ``find`` finds that was not there ``before``, by kind; waits up to ``seconds`` for it to go."""
     deadline = time.monotonic() + seconds
     while True:
-        left = {kind: sorted((names - before.get(kind, Counter())).elements()) for kind, names in look(cloud).items()}
+        left = {kind: sorted((names - before.get(kind, Counter())).elements()) for kind, names in find().items()}
         if not any(left.values()) or time.monotonic() > deadline:
-            return {**left, "sluice audit": _audit(cloud)}
+            return left
         time.sleep(0.5)
 
 
@@ -91,11 +99,12 @@ def _processes(cloud: Cloud) -> Counter[str]:
     return found
 
 
-def _rows(cloud: Cloud) -> Found:
-    engine = make_engine(cloud.config.database)
+def rows(config: Config) -> Found:
+    """What the database holds."""
+    engine = make_engine(config.database)
     try:
         with engine.connect() as connection:
-            rows = {
+            counted = {
                 table.name: connection.scalar(select(func.count()).select_from(table)) or 0
                 for table in metadata.sorted_tables
                 if table.name not in _LEDGERS
@@ -103,7 +112,7 @@ def _rows(cloud: Cloud) -> Found:
             living = select(instances.c.id).where(instances.c.state != "terminated")
             held = select(addresses.c.public_ip).where(addresses.c.association.is_not(None))
             return {
-                "rows": Counter(rows),
+                "rows": Counter(counted),
                 "rows of living instances": Counter(connection.scalars(living)),
                 "leases of private addresses": _leases(connection),
                 "associated elastic IPs": Counter(connection.scalars(held)),
@@ -136,8 +145,9 @@ def _on(switch: OpenVSwitch) -> dict[str, list[str]]:
     }
 
 
-def _audit(cloud: Cloud) -> list[str]:
-    done = CliRunner().invoke(cli, ["--config", str(cloud.config_file), "audit", "--json"])
+def audit(config_file: Path) -> list[str]:
+    """What ``sluice audit`` finds."""
+    done = CliRunner().invoke(cli, ["--config", str(config_file), "audit", "--json"])
     if done.exit_code not in (0, 2):
         return [f"no audit could be made: {done.output.strip()}"]
     return [f"{one['host']}: {one['kind']} {one['what']}" for one in json.loads(done.stdout)["remaining"]]

@@ -14,7 +14,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from agents.ovsdb import Ovsdb, bridge_row
@@ -30,8 +31,36 @@ _TICK_S = 0.25
 _TIMING = Timing(answer=120.0, silence=20.0)
 
 
+class Waits:
+    """Stands in for python-ovs's poller, and notes what its callers would have it wait for."""
+
+    def __init__(self) -> None:
+        self.descriptors: dict[int, int] = {}
+        self.at_once = False
+
+    def fd_wait(self, descriptor: int, events: int) -> None:
+        """Wait for ``events`` of poll(2)."""
+        self.descriptors[descriptor] = self.descriptors.get(descriptor, 0) | events
+
+    def immediate_wake(self) -> None:
+        """There is something to do already."""
+        self.at_once = True
+
+    def timer_wait(self, _: int) -> None:
+        """Times are of hundreds of milliseconds: what looks at all replicas now and then is enough."""
+
+    def timer_wait_until(self, _: int) -> None:
+        """Likewise."""
+
+
 class Replica(Ovsdb):
     """A replica of the rows of all bridges in one database."""
+
+    def waits_for(self) -> Waits:
+        """What there is to wait for before :meth:`run` has anything to do."""
+        found = Waits()
+        self._idl.wait(found)
+        return found
 
     def bridges(self) -> list[BridgeRow]:
         """The bridges, as agents see them; none before the replica is whole."""
@@ -50,14 +79,16 @@ class Host:
         self.link = Link(name, report, _TIMING, Backoff(_TIMING, random.random), Questions(control))
         self._told: BridgeRow | None = None
 
-    def tell(self, row: BridgeRow) -> None:
-        """Report the bridge, if it is complete and is not what was told last."""
+    def tell(self, row: BridgeRow) -> bool:
+        """Report the bridge, if it is complete and is not what was told last; is there something to report?"""
         if row == self._told or any(one.ofport is None for one in row.interfaces):
-            return
+            return False
         latest = snapshot(Database(row), f"{self.name}-up", f"{self.name}-fab", ())
-        if latest is not None:
-            self.link.offer(latest)
-            self._told = row
+        if latest is None:
+            return False
+        self.link.offer(latest)
+        self._told = row
+        return True
 
 
 class Agents:
@@ -70,6 +101,7 @@ class Agents:
         self._hosts: dict[str, Host] = {}
         self._poll = select.poll()
         self._registered: dict[int, Host] = {}
+        self._databases: dict[int, tuple[Path, Replica]] = {}
 
     def run(self) -> None:
         """Run until the process is ended."""
@@ -77,26 +109,46 @@ class Agents:
         while True:
             now = time.monotonic()
             if now >= look:
-                self._look()
+                for folder, replica in self._replicas:
+                    self._look(folder, replica)
                 look = now + _LOOK_S
             if now >= tick:
                 for host in self._hosts.values():
                     self._run(host)
                 tick = now + _TICK_S
             for number, _ in self._poll.poll(max(0.0, min(look, tick) - time.monotonic()) * 1000):
-                if number in self._registered:
+                if number in self._databases:
+                    self._look(*self._databases[number])
+                elif number in self._registered:
                     self._run(self._registered[number])
 
-    def _look(self) -> None:
-        for folder, replica in self._replicas:
+    def _look(self, folder: Path, replica: Replica) -> None:
+        """Take in what the database has sent; whoever concerns it tells the controller at once."""
+        waits = Waits()
+        waits.at_once = True
+        while waits.at_once:
             replica.run()
-            if self._seen.get(folder) == replica.changes:
-                continue
-            self._seen[folder] = replica.changes
-            for row in replica.bridges():
-                if row.name not in self._hosts:
-                    self._hosts[row.name] = Host(row.name, self._report, folder / "ovs-vswitchd.ctl")
-                self._hosts[row.name].tell(row)
+            waits = replica.waits_for()
+        self._await(folder, replica, waits.descriptors)
+        if self._seen.get(folder) == replica.changes:
+            return
+        self._seen[folder] = replica.changes
+        for row in replica.bridges():
+            if row.name not in self._hosts:
+                self._hosts[row.name] = Host(row.name, self._report, folder / "ovs-vswitchd.ctl")
+            host = self._hosts[row.name]
+            if host.tell(row):
+                self._run(host)
+
+    def _await(self, folder: Path, replica: Replica, wanted: Mapping[int, int]) -> None:
+        gone = [number for number, (_, one) in self._databases.items() if one is replica and number not in wanted]
+        for number in gone:
+            del self._databases[number]
+            with suppress(KeyError):  # it may be another's already
+                self._poll.unregister(number)
+        for number, events in wanted.items():
+            self._databases[number] = folder, replica
+            self._poll.register(number, events)
 
     def _run(self, host: Host) -> None:
         before = dict(_events(host))

@@ -73,17 +73,21 @@ class Census:
         plugs: defaultdict[str, list[Plug]] = defaultdict(list)
         guests = [guest for tenant in (self.everywhere, *self.tenants) for guest in tenant.guests]
         for guest in [*guests, *self.extra]:
-            plugs[guest.host].append(Plug(guest.interface, guest.mac))
+            plugs[guest.host].append(Plug(guest.interface, guest.mac, guest.instance))
         return [BridgePlan(host, number, tuple(plugs[host])) for number, host in enumerate(self.hosts, 1)]
 
 
-def configure(folder: Path, hosts: int) -> Config:
-    """Write the configuration of a cloud with ``hosts`` hypervisors that have room for anything."""
+def configure(folder: Path, hosts: int, threads: int) -> Config:
+    """Write the configuration of a cloud with ``hosts`` hypervisors that have room for anything.
+
+    ``threads`` answer calls.
+    """
     lines = [
         f'state = "{folder / "state"}"',
         "acknowledge_timeout = 30",
         "[api]",
         f'bind = "127.0.0.1:{free_port(0)}"',
+        f"threads = {threads}",
         "[controller]",
         f'agent_listen = "127.0.0.1:{free_port(0)}"',
         "audit_interval = 0",

@@ -33,6 +33,8 @@ class ScaleLab:
     """The cloud; a context manager.
 
     ``bridges`` share an ovs-vswitchd, None = all.  ``prepare`` may add to the store before anything runs.
+    ``threads`` of the API answer calls.  With ``compute``, instances can be started and stopped: a compute worker plugs
+    them in (:mod:`benchmarks.scale_compute`).
     """
 
     def __init__(
@@ -41,11 +43,16 @@ class ScaleLab:
         progress: Progress,
         bridges: int | None = None,
         prepare: Callable[[Filler, Census], None] | None = None,
+        threads: int = 16,
+        *,
+        compute: bool = False,
     ) -> None:
         self._vms = vms
         self._progress = progress
         self._bridges = bridges
         self._prepare = prepare
+        self._threads = threads
+        self._compute = compute
         self._stack = ExitStack()
         self._openflow = free_port(0)
         self.seconds: dict[str, float] = {}
@@ -65,7 +72,8 @@ class ScaleLab:
     def _build(self) -> None:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-scale-")))
         begin = time.monotonic()
-        self.config: Config = configure(folder, -(-self._vms // PER_HOST))
+        self.config_file = folder / "sluice.toml"
+        self.config: Config = configure(folder, -(-self._vms // PER_HOST), self._threads)
         self.filler = Filler(self.config, self._progress)
         self._stack.callback(self.filler.close)
         self.census = self.filler.fill(self._vms)
@@ -80,7 +88,7 @@ class ScaleLab:
             Switches(folder / "ovs", plans, f"tcp:127.0.0.1:{self._openflow}", share)
         )
         begin = self._took("switches", begin)
-        self._processes = Processes(folder, folder / "sluice.toml", lambda: None)
+        self._processes = Processes(folder, self.config_file, lambda: None)
         self._stack.callback(self._processes.stop)
         openflow = ("--ofp-listen-host", "127.0.0.1", "--ofp-tcp-listen-port", str(self._openflow))
         self._processes.start("controller", ("controller", *openflow))
@@ -90,6 +98,9 @@ class ScaleLab:
         report = ("--report", self.config.controller.agent_listen)
         folders = [str(process.folder) for process in self.switches.processes]
         self._processes.start("agents", ("benchmarks.scale_agents", *report, *folders))
+        if self._compute:
+            self._processes.start("compute", ("benchmarks.scale_compute", *folders))
+            self._processes.wait("the compute worker", lambda: self._worker_problems() == [])
         self._settle()
         self._took("first synchronisation", begin)
 
@@ -132,12 +143,26 @@ class ScaleLab:
         except ChannelError:
             return {}
 
-    def ec2(self, keys: Keys) -> Any:
+    def _worker_problems(self) -> list[str] | None:
+        try:
+            found = request(self.config.compute.socket, {"op": "status"}, _ASK)
+        except ChannelError:
+            return None
+        return list(found["problems"])
+
+    def ec2(self, keys: Keys, connections: int = 10) -> Any:
         """A boto3 client."""
-        return client(f"http://{self.config.api.bind}", _REGION, keys)
+        return client(f"http://{self.config.api.bind}", _REGION, keys, connections)
+
+    def pids(self) -> dict[int, str]:
+        """The names of all processes, by process id; those of one kind have one name."""
+        found = {daemon.pid: name for name, daemon in self._processes.daemons.items()}
+        for process in self.switches.processes:
+            found |= process.pids()
+        return found
 
     def pid(self, name: str) -> int:
-        """Process id of "controller", "api" or "agents"."""
+        """Process id of "controller", "api", "agents" or "compute"."""
         return self._processes.daemons[name].pid
 
     @property

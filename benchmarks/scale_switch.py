@@ -21,6 +21,7 @@ from typing import Any
 
 from topologies.daemon import Daemon, Recipe
 from topologies.errors import LabError
+from topologies.ovs import unixctl
 
 UPLINK, FABRIC = 1, 2
 """OpenFlow port numbers of every bridge's ports to the public network and to the fabric."""
@@ -37,6 +38,7 @@ class Plug:
 
     interface: str
     mac: str
+    instance: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,14 @@ class SwitchProcess:
     def resume(self) -> None:
         """Let it go on."""
         os.kill(self._daemons[1].pid, signal.SIGCONT)
+
+    def pids(self) -> dict[int, str]:
+        """The names of the two, by process id."""
+        return {daemon.pid: daemon.recipe.name for daemon in self._daemons}
+
+    def control(self, command: str, *arguments: str) -> str:
+        """Ask ovs-vswitchd what ovs-appctl would ask; raises :class:`LabError`."""
+        return unixctl(self.folder / "ovs-vswitchd.ctl", command, *arguments, timeout=_ANSWER)
 
     def memory_kib(self) -> int:
         """Resident memory of ovs-vswitchd."""
@@ -179,7 +189,10 @@ def _operations(bridges: Sequence[BridgePlan], controller: str) -> Iterator[dict
             if number:
                 row["ofport_request"] = number
             if plug is not None:
-                row["external_ids"] = ["map", [["iface-id", plug.interface], ["attached-mac", plug.mac]]]
+                row["external_ids"] = [
+                    "map",
+                    [["iface-id", plug.interface], ["attached-mac", plug.mac], ["vm-id", plug.instance]],
+                ]
             handle = name.replace("-", "_")
             yield {"op": "insert", "table": "Interface", "row": row, "uuid-name": f"i_{handle}"}
             port = {"name": name, "interfaces": ["named-uuid", f"i_{handle}"]}
@@ -232,3 +245,19 @@ def transact(path: Path, database: str, operations: list[dict[str, Any]]) -> lis
         raise LabError(f"ovsdb-server refused the rows: {reply['error'] or failed[0]}")
     results: list[dict[str, Any]] = reply["result"]
     return results
+
+
+def plugged(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """The ports of each bridge in a switch's database, with their ``external_ids``; raises :class:`LabError`."""
+    columns = {"Bridge": ["name", "ports"], "Port": ["_uuid", "name", "interfaces"]}
+    columns["Interface"] = ["_uuid", "external_ids"]
+    looks = [{"op": "select", "table": table, "where": [], "columns": names} for table, names in columns.items()]
+    bridges, ports, interfaces = (result["rows"] for result in transact(folder / "db.sock", "Open_vSwitch", [*looks]))
+    said = {row["_uuid"][1]: dict(row["external_ids"][1]) for row in interfaces}
+    named = {row["_uuid"][1]: (row["name"], said[row["interfaces"][1]]) for row in ports}
+    return {row["name"]: dict(named[uuid[1]] for uuid in _members(row["ports"])) for row in bridges}
+
+
+def _members(value: list[Any]) -> list[list[str]]:
+    """What a set of UUIDs holds; a set of one is written as that one (RFC 7047, section 5.1)."""
+    return list(value[1]) if value[0] == "set" else [value]

@@ -134,14 +134,19 @@ class OpenVSwitch:
 
         Speaks JSON-RPC on the control socket itself: a process per question is too slow for thousands of traces.
         """
-        request = json.dumps({"id": 0, "method": command, "params": list(arguments)}).encode()
-        try:
-            reply = _exchange(self.rundir / f"{SWITCH}.ctl", request, timeout)
-        except (OSError, ValueError) as error:
-            raise LabError(f"{SWITCH} of {self.name} does not answer {command}: {error}") from error
-        if reply.get("error") is not None:
-            raise LabError(f"{command}: {str(reply['error']).strip()}")
-        return str(reply["result"])
+        return unixctl(self.rundir / f"{SWITCH}.ctl", command, *arguments, timeout=timeout)
+
+
+def unixctl(path: Path, command: str, *arguments: str, timeout: float = 10.0) -> str:
+    """Ask the daemon whose control socket is ``path``; ``timeout`` in seconds bounds each wait.  Raises LabError."""
+    request = json.dumps({"id": 0, "method": command, "params": list(arguments)}).encode()
+    try:
+        reply = _exchange(path, request, timeout)
+    except (OSError, ValueError) as error:
+        raise LabError(f"nobody answers {command} at {path}: {error}") from error
+    if reply.get("error") is not None:
+        raise LabError(f"{command}: {str(reply['error']).strip()}")
+    return str(reply["result"])
 
 
 def _exchange(path: Path, request: bytes, timeout: float) -> dict[str, Any]:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from econe_api.compute.backend import ComputeBackend
-from econe_api.compute.forgetter import Forgetter
 from econe_api.compute.namespaces import NamespaceBackend
-from econe_api.compute.server import Server, ServerError
-from econe_api.compute.worker import Worker
+from econe_api.compute.server import ServerError
+from econe_api.compute.service import work
 from econe_api.config import Config, ConfigError, load
-from econe_api.images.copier import Copier
-from econe_api.images.library import Library
 from econe_api.opennebula.backend import OpenNebulaBackend
 from econe_api.store.errors import StoreError
-from econe_api.store.store import Store
 from telemetry import logs
 
 
@@ -46,35 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load(options.config)
         logs.setup(config.log.format, "compute")
-        _work(config)
+        work(config, _backend(config))
     except (ConfigError, StoreError, ServerError) as error:
         sys.stderr.write(f"compute: {error}\n")
         return 1
     return 0
-
-
-def _work(config: Config) -> None:
-    backend = _backend(config)
-    store = Store.open(config)
-    worker = Worker(store, backend)
-    copier = Copier(store, Library.of(config))
-    forgetter = Forgetter(store)
-    server = Server(config.compute.socket, worker)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
-    listener = threading.Thread(target=server.serve_forever, name="compute-socket")
-    listener.start()
-    copier.start()
-    forgetter.start()
-    try:
-        worker.run()
-    finally:
-        server.shutdown()
-        listener.join()
-        copier.stop()
-        forgetter.stop()
-        server.server_close()
-        store.close()
 
 
 def _backend(config: Config) -> ComputeBackend:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import residue
+from benchmarks.churn_cloud import CloudSite
 from benchmarks.churn_load import Churn
 from topologies.cloud import Cloud, Plan
 
@@ -44,8 +45,8 @@ def test_churn_leaves_nothing_and_residue_would_be_seen():
         assert sorted(left["rows of living instances"]) == sorted(ids)
         ec2.terminate_instances(InstanceIds=ids)
 
-        churn = Churn(cloud, rate=4, life=0.2, progress=lambda _: None)
-        figures = churn.run(3)
+        with CloudSite(cloud) as site:
+            figures = Churn(site, rate=4, life=0.2, progress=lambda _: None).run(3)
         assert figures["starts"] >= 4
         assert (figures["failures"], figures["left_behind"]) == (0, 0)
         assert figures["running_ms"]["p50"] > 0
