@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from econe_api.compute.backend import Condition, ObservedInstance
-from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow
+from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow, Outline
 
 
 class Kind(StrEnum):
@@ -38,18 +38,23 @@ class Task:
     seen: ObservedInstance | None = None
 
 
+def wanting(outlines: Iterable[Outline], observed: Mapping[str, ObservedInstance]) -> list[str]:
+    """Return those that :func:`tasks` has something to do for."""
+    return [row.id for row in outlines if _kind(row, observed.get(row.id)) is not None]
+
+
 def tasks(rows: Iterable[InstanceRow], observed: Mapping[str, ObservedInstance]) -> list[Task]:
     """Return what brings the instances to where their rows want them."""
     found = []
     for row in rows:
         seen = observed.get(row.id)
-        kind = _kind(row, seen)
+        kind = _kind(row.outline, seen)
         if kind is not None:
             found.append(Task(kind, row.id, row.spec.host, row, seen if kind is Kind.FOLLOW else None))
     return found
 
 
-def _kind(row: InstanceRow, seen: ObservedInstance | None) -> Kind | None:
+def _kind(row: Outline, seen: ObservedInstance | None) -> Kind | None:
     state = None if seen is None else seen.state
     kind = None
     if row.state == SHUTTING_DOWN:
@@ -64,22 +69,22 @@ def _kind(row: InstanceRow, seen: ObservedInstance | None) -> Kind | None:
         kind = _kind_of_running(row, seen)
     elif row.state == STOPPED and seen is not None and state in (Condition.RUNNING, Condition.BROKEN):
         kind = Kind.FOLLOW if seen.leads and state is Condition.RUNNING else Kind.STOP
-    if kind is None and (row.attaching or row.detaching):
+    if kind is None and row.moving:
         kind = Kind.PLUG
     return kind
 
 
-def _kind_of_running(row: InstanceRow, seen: ObservedInstance | None) -> Kind | None:
+def _kind_of_running(row: Outline, seen: ObservedInstance | None) -> Kind | None:
     if seen is None or seen.state is Condition.BROKEN:
         return Kind.LAUNCH
     if seen.state is Condition.STOPPED:
         # What is off on another host than its own may be left from before a move: it says nothing.
-        return Kind.FOLLOW if seen.leads or (seen.by_guest and seen.host == row.spec.host) else Kind.LAUNCH
+        return Kind.FOLLOW if seen.leads or (seen.by_guest and seen.host == row.host) else Kind.LAUNCH
     if seen.state is Condition.UNDER_WAY:
         return None
     if row.reboot:
         return Kind.REBOOT
-    return Kind.FOLLOW if seen.leads and seen.host not in ("", row.spec.host) else None
+    return Kind.FOLLOW if seen.leads and seen.host not in ("", row.host) else None
 
 
 def removals(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, Table, bindparam, select, update
 
 from econe_api.call import Call, Caller
 from econe_api.compute.backend import InterfaceSpec, LaunchSpec
@@ -37,6 +37,19 @@ _FROM_OUTSIDE = "Client.UserInitiatedShutdown"
 _FROM_INSIDE = "Client.InstanceInitiatedShutdown"
 
 
+class Outline(NamedTuple):
+    """As much of an :class:`InstanceRow` as says whether there is anything to do for the instance.
+
+    ``reboot``: one that was asked for has not been done; ``moving``: interfaces come or go.
+    """
+
+    id: str
+    state: str
+    host: str
+    reboot: bool
+    moving: bool
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
     """An instance that is not terminated: its state in the store, and how it shall run.
@@ -57,6 +70,11 @@ class InstanceRow:
     def id(self) -> str:
         """The instance's id."""
         return self.spec.instance_id
+
+    @property
+    def outline(self) -> Outline:
+        """The instance in outline."""
+        return Outline(self.id, self.state, self.spec.host, self.reboot, bool(self.attaching or self.detaching))
 
 
 def worker_call() -> Call:
@@ -85,18 +103,26 @@ _INTERFACES = (
     .where(_LIVING)
     .order_by(interfaces.c.device_index)
 )
-_IPV6 = select(ipv6_addresses).order_by(ipv6_addresses.c.sort)
-_SECONDARY = select(secondary_addresses).order_by(secondary_addresses.c.sort)
 _REBOOTING = (instances.c.state == RUNNING) & (instances.c.reboots_asked != instances.c.reboots_done)
 _MOVING = interfaces.c.attachment_state.in_((ATTACHING, DETACHING))
+_WITH_MOVING = instances.c.id.in_(select(interfaces.c.instance).where(_MOVING, interfaces.c.instance.is_not(None)))
+_OUTLINES = select(
+    instances.c.id,
+    instances.c.state,
+    instances.c.host,
+    instances.c.reboots_asked != instances.c.reboots_done,
+    _WITH_MOVING,
+).where(_LIVING)
 _WANTING = (
-    instances.c.state.in_(UNSETTLED)
-    | _REBOOTING
-    | instances.c.id.in_(select(interfaces.c.instance).where(_MOVING, interfaces.c.instance.is_not(None)))
+    select(instances.c.id)
+    .where(instances.c.state.in_(UNSETTLED) | _REBOOTING)
+    .union(select(interfaces.c.instance).where(_MOVING, interfaces.c.instance.is_not(None)))
 )
-_OPEN_INSTANCES = _INSTANCES.where(_WANTING)
-_OPEN_INTERFACES = _INTERFACES.where(_WANTING)
 _NAMED: BindParameter[Any] = bindparam("ids", expanding=True)
+_NAMED_INSTANCES = _INSTANCES.where(instances.c.id.in_(_NAMED))
+_NAMED_INTERFACES = _INTERFACES.where(instances.c.id.in_(_NAMED))
+_FEW = 500
+"""As many may be named in a query; of more, all there are are read."""
 _OPEN = (
     select(instances.c.id)
     .where(instances.c.id.in_(_NAMED), (instances.c.state.in_(UNSETTLED) | _REBOOTING) & _ours())
@@ -109,26 +135,49 @@ def load(connection: Connection) -> list[InstanceRow]:
     return _load(connection, _INSTANCES, _INTERFACES)
 
 
+def outlines(connection: Connection) -> list[Outline]:
+    """Return those of :func:`load` in outline, at a fraction of the cost: a worker often looks at all of them."""
+    return list(map(Outline._make, connection.execute(_OUTLINES).all()))
+
+
+def load_named(connection: Connection, ids: Collection[str]) -> list[InstanceRow]:
+    """Return those of :func:`load` that are named."""
+    if len(ids) > _FEW:
+        wanted = set(ids)
+        return [row for row in load(connection) if row.id in wanted]
+    return _load(connection, _NAMED_INSTANCES, _NAMED_INTERFACES, {"ids": list(ids)}) if ids else []
+
+
 def load_open(connection: Connection) -> list[InstanceRow]:
     """Return those of :func:`load` that are on their way to another state, or whose interfaces come or go."""
-    return _load(connection, _OPEN_INSTANCES, _OPEN_INTERFACES)
+    return load_named(connection, connection.scalars(_WANTING).all())
 
 
-def _load(connection: Connection, chosen: Select[Any], linked: Select[Any]) -> list[InstanceRow]:
-    rows = connection.execute(chosen).all()
+def _load(
+    connection: Connection, chosen: Select[Any], linked: Select[Any], named: Mapping[str, Any] | None = None
+) -> list[InstanceRow]:
+    rows = connection.execute(chosen, named).all()
     if not rows:
         return []
-    ipv6: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(_IPV6):
-        ipv6[row.interface].append(row.address)
-    secondary: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(_SECONDARY):
-        secondary[row.interface].append(row.address)
+    found = connection.execute(linked, named).all()
+    ids = [row.id for row in found]
+    ipv6, secondary = _addresses(connection, ipv6_addresses, ids), _addresses(connection, secondary_addresses, ids)
     links: dict[str, list[tuple[str, InterfaceSpec]]] = defaultdict(list)
-    for row in connection.execute(linked):
+    for row in found:
         link = _interface(row, tuple(secondary[row.id]), tuple(ipv6[row.id]))
         links[row.instance].append((row.attachment_state or ATTACHED, link))
     return [_instance(row, links[row.id]) for row in rows]
+
+
+def _addresses(connection: Connection, table: Table, links: Collection[str]) -> dict[str, list[str]]:
+    """The further addresses of interfaces, in order."""
+    query = select(table.c.interface, table.c.address).order_by(table.c.sort)
+    if len(links) <= _FEW:
+        query = query.where(table.c.interface.in_(links))
+    found: dict[str, list[str]] = defaultdict(list)
+    for interface, address in connection.execute(query):
+        found[interface].append(address)
+    return found
 
 
 def _instance(row: Row[Any], links: Collection[tuple[str, InterfaceSpec]]) -> InstanceRow:

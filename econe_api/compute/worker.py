@@ -40,8 +40,9 @@ _LOG = logging.getLogger(__name__)
 _INTERVAL = 1.0
 #: Between looks however often one is woken, so that many instances that come and go cost few looks.
 _LEAST_INTERVAL = 0.05
-#: Between looks at all there is, while many come and go.
+#: Between looks at all there is, while many come and go; and as a multiple of how long such a look takes.
 _WHOLE_INTERVAL = 0.25
+_WHOLE_FACTOR = 10
 _THREADS_PER_HOST = 4
 _MOST_REQUESTS = 10_000
 _LONGEST_PAUSE = 10.0
@@ -105,7 +106,11 @@ class Worker:
         """Work until :meth:`stop`; returns when the tasks under way are done."""
         while not self._stopping.is_set():
             self._woken.clear()
-            self._look(whole=self._is_whole_due())
+            begin, whole = time.monotonic(), self._is_whole_due()
+            self._look(whole=whole)
+            if whole:
+                pause = max(_WHOLE_INTERVAL, _WHOLE_FACTOR * (time.monotonic() - begin))
+                self._whole_due = begin + min(pause, self._interval)
             self._stopping.wait(min(_LEAST_INTERVAL, self._interval))
             self._woken.wait(self._interval)
         for pool in self._pools.values():
@@ -121,7 +126,6 @@ class Worker:
         if now < self._whole_due and self._observed is not None and not self._moved.is_set():
             return False
         self._moved.clear()
-        self._whole_due = now + min(_WHOLE_INTERVAL, self._interval)
         return True
 
     def stop(self) -> None:
@@ -236,9 +240,9 @@ class Worker:
     def _find_tasks(self) -> tuple[list[Task], str | None, Mapping[str, ObservedInstance]]:
         # The rows are read first: what is observed later can be unknown to them only if nobody asked for it.
         with self._read() as txn:
-            living = rows.load(txn.connection)
+            living = rows.outlines(txn.connection)
         observed = self._backend.list()
-        found = plan.tasks(living, observed)
+        found = self._tasks(plan.wanting(living, observed), observed)
         wanted = {row.id for row in living}
         strange = [seen for name, seen in observed.items() if name not in wanted]
         if not strange:
@@ -248,6 +252,16 @@ class Worker:
             has_instances = rows.has_instances(txn.connection)
         removals, trouble = plan.removals(strange, states, len(observed) - len(strange), has_instances)
         return found + removals, trouble, observed
+
+    def _tasks(self, ids: list[str], observed: Mapping[str, ObservedInstance]) -> list[Task]:
+        """What there is to do for some instances.
+
+        Their rows may be younger than what was observed; whose task has ended between the two is passed by.
+        """
+        if not ids:
+            return []
+        with self._read() as txn:
+            return plan.tasks(rows.load_named(txn.connection, ids), observed)
 
     def _on_the_way(self) -> list[rows.InstanceRow]:
         """Rows whose state says what to do, whatever they are like now; none when there are others to look at."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from econe_api.compute.backend import Condition, InterfaceSpec, LaunchSpec, ObservedInstance
-from econe_api.compute.plan import Kind, Task, removals, tasks
+from econe_api.compute.plan import Kind, Task, removals, tasks, wanting
 from econe_api.compute.rows import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, InstanceRow
 
 _IDS = st.integers(0, 12).map(lambda number: f"i-{number:x}")
@@ -138,6 +138,13 @@ def test_interfaces_move_when_nothing_else_is_to_be_done(state: str, condition: 
         rebooting = replace(row, reboot=True)
         first = Kind.REBOOT if kind is Kind.PLUG and state == RUNNING else kind
         assert [task.kind for task in tasks([rebooting], observed)] == [first]
+
+
+@given(wanted=_ROWS, seen=_SEEN)
+def test_an_outline_tells_who_has_a_task(wanted: dict[str, str], seen: dict[str, Condition]) -> None:
+    rows = [_row(name, state) for name, state in wanted.items()]
+    expected = [task.instance_id for task in tasks(rows, _observed(seen))]
+    assert wanting([row.outline for row in rows], _observed(seen)) == expected
 
 
 @given(wanted=_ROWS, seen=_SEEN)

@@ -17,6 +17,7 @@ from econe_api.compute.consoles import MOST, Consoles
 from econe_api.compute.namespaces import Host, NamespaceBackend, guest_namespace
 from econe_api.compute.server import answer
 from econe_api.compute.worker import Worker
+from econe_api.store.attachments import set_attached
 from econe_api.store.schema import interfaces
 from econe_api.store.store import Store
 from topologies.lab import Lab
@@ -88,6 +89,26 @@ def test_what_runs_though_its_row_is_stopped_is_stopped_again(
     begin()
     until(lambda: speaking.list() == {})
     assert tenant.states(instance) == ["stopped"]
+
+
+def test_outlines_and_named_rows_are_those_of_all(store: Store, tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = tenant.run(4)
+    with store.write(rows.worker_call()) as txn:
+        for name in ids[:3]:
+            rows.set_running(txn, name)
+            everything = [link.id for row in rows.load(txn.connection) for link in row.attaching]
+            set_attached(txn, everything)
+    tenant.call("RebootInstances", InstanceIds=[ids[0]])
+    tenant.call("TerminateInstances", InstanceIds=[ids[1]])
+    with store.read(rows.worker_call()) as txn:
+        everybody = rows.load(txn.connection)
+        assert {row.state for row in everybody} == {rows.PENDING, rows.RUNNING, rows.SHUTTING_DOWN}
+        assert sorted(rows.outlines(txn.connection)) == sorted(row.outline for row in everybody)
+        assert rows.load_open(txn.connection) == [row for row in everybody if row.id != ids[2]]
+        assert rows.load_named(txn.connection, ids[2:]) == [row for row in everybody if row.id in ids[2:]]
+        assert rows.load_named(txn.connection, []) == []
+        monkeypatch.setattr(rows, "_FEW", 1)
+        assert rows.load_named(txn.connection, ids[2:]) == [row for row in everybody if row.id in ids[2:]]
 
 
 @pytest.mark.lab
