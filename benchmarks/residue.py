@@ -44,7 +44,7 @@ _LEDGERS = frozenset(
     }
 )
 """Tables that grow by what has been, and whose rows are right to stay; living instances are counted by themselves."""
-_PATIENCE = 30.0
+PATIENCE = 30.0
 
 Found = dict[str, Counter[str]]
 """By kind: what there is of it, with how often."""
@@ -59,7 +59,7 @@ def look(cloud: Cloud) -> Found:
     return found
 
 
-def settle(cloud: Cloud, before: Found, seconds: float = _PATIENCE) -> dict[str, list[str]]:
+def settle(cloud: Cloud, before: Found, seconds: float = PATIENCE) -> dict[str, list[str]]:
     """Return what is there that was not there ``before``, by kind; waits up to ``seconds`` for it to go.
 
     The last kind is what ``sluice audit`` finds.
@@ -68,7 +68,7 @@ def settle(cloud: Cloud, before: Found, seconds: float = _PATIENCE) -> dict[str,
     return {**left, "sluice audit": audit(cloud.config_file)}
 
 
-def until_gone(find: Callable[[], Found], before: Found, seconds: float = _PATIENCE) -> dict[str, list[str]]:
+def until_gone(find: Callable[[], Found], before: Found, seconds: float = PATIENCE) -> dict[str, list[str]]:
     """Return what ``find`` finds that was not there ``before``, by kind; waits up to ``seconds`` for it to go."""
     deadline = time.monotonic() + seconds
     while True:

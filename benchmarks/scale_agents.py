@@ -12,6 +12,7 @@ import logging
 import random
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,8 +26,10 @@ from agents.report import Link
 from agents.rows import BridgeRow, Database
 from agents.session import Backoff, Timing
 
-_LOOK_S = 0.5
-_TICK_S = 0.25
+_LOOK_S = 2.0
+_TICK_S = 0.5
+_RUNS = 50
+"""As often at most does one database come first when it sends much."""
 #: On a machine that carries a whole cloud an answer may take its time.
 _TIMING = Timing(answer=120.0, silence=20.0)
 
@@ -38,9 +41,10 @@ class Waits:
         self.descriptors: dict[int, int] = {}
         self.at_once = False
 
-    def fd_wait(self, descriptor: int, events: int) -> None:
+    def fd_wait(self, descriptor: int | socket.socket, events: int) -> None:
         """Wait for ``events`` of poll(2)."""
-        self.descriptors[descriptor] = self.descriptors.get(descriptor, 0) | events
+        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+        self.descriptors[number] = self.descriptors.get(number, 0) | events
 
     def immediate_wake(self) -> None:
         """There is something to do already."""
@@ -99,7 +103,7 @@ class Agents:
         self._replicas = [(folder, Replica(f"unix:{folder / 'db.sock'}", "none")) for folder in folders]
         self._seen: dict[Path, int] = {}
         self._hosts: dict[str, Host] = {}
-        self._poll = select.poll()
+        self._poll = select.epoll()
         self._registered: dict[int, Host] = {}
         self._databases: dict[int, tuple[Path, Replica]] = {}
 
@@ -116,7 +120,7 @@ class Agents:
                 for host in self._hosts.values():
                     self._run(host)
                 tick = now + _TICK_S
-            for number, _ in self._poll.poll(max(0.0, min(look, tick) - time.monotonic()) * 1000):
+            for number, _ in self._poll.poll(max(0.0, min(look, tick) - time.monotonic())):
                 if number in self._databases:
                     self._look(*self._databases[number])
                 elif number in self._registered:
@@ -124,12 +128,12 @@ class Agents:
 
     def _look(self, folder: Path, replica: Replica) -> None:
         """Take in what the database has sent; whoever concerns it tells the controller at once."""
-        waits = Waits()
-        waits.at_once = True
-        while waits.at_once:
+        for _ in range(_RUNS):
             replica.run()
             waits = replica.waits_for()
-        self._await(folder, replica, waits.descriptors)
+            self._await(folder, replica, waits.descriptors)
+            if not waits.at_once:
+                break
         if self._seen.get(folder) == replica.changes:
             return
         self._seen[folder] = replica.changes
@@ -144,11 +148,10 @@ class Agents:
         gone = [number for number, (_, one) in self._databases.items() if one is replica and number not in wanted]
         for number in gone:
             del self._databases[number]
-            with suppress(KeyError):  # it may be another's already
-                self._poll.unregister(number)
+            self._forget(number)
         for number, events in wanted.items():
             self._databases[number] = folder, replica
-            self._poll.register(number, events)
+            self._register(number, events)
 
     def _run(self, host: Host) -> None:
         before = dict(_events(host))
@@ -157,17 +160,27 @@ class Agents:
         for number in before.keys() - after.keys():
             if self._registered.get(number) is host:
                 del self._registered[number]
-                self._poll.unregister(number)
+                self._forget(number)
         for number, events in after.items():
             self._registered[number] = host
+            self._register(number, events)
+
+    def _register(self, number: int, events: int) -> None:
+        try:
+            self._poll.modify(number, events)
+        except FileNotFoundError:
             self._poll.register(number, events)
+
+    def _forget(self, number: int) -> None:
+        with suppress(OSError):  # what is closed has gone from there by itself
+            self._poll.unregister(number)
 
 
 def _events(host: Host) -> Iterator[tuple[int, int]]:
     for wants in (host.link.wants, host.link.question):
         if wants is not None:
             number, writing = wants
-            yield number, select.POLLIN | (select.POLLOUT if writing else 0)
+            yield number, select.EPOLLIN | (select.EPOLLOUT if writing else 0)
 
 
 def main() -> int:

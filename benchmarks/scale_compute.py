@@ -118,9 +118,10 @@ def main() -> int:
     """Work until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale_compute", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
+    folders = parser.parse_args().folders
     config = load(None)
     logs.setup(config.log.format, "compute")
-    work(config, PortsBackend(parser.parse_args().folders))
+    work(config, PortsBackend(folders))
     return 0
 
 

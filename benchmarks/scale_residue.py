@@ -31,10 +31,10 @@ def look(lab: ScaleLab) -> Found:
     return found
 
 
-def settle(lab: ScaleLab, before: Found) -> dict[str, list[str]]:
+def settle(lab: ScaleLab, before: Found, seconds: float = residue.PATIENCE) -> dict[str, list[str]]:
     """Return what is there that was not there ``before``, and the flows that are not there any more, by kind.
 
-    Waits for it to become as it was; the last kind is what ``sluice audit`` finds.
+    Waits up to ``seconds`` for it to become as it was; the last kind is what ``sluice audit`` finds.
     """
     latest: Found = {}
 
@@ -43,7 +43,7 @@ def settle(lab: ScaleLab, before: Found) -> dict[str, list[str]]:
         lost = before["flows"] - latest["flows"]
         return {**latest, "flows lost": lost}
 
-    left = residue.until_gone(find, before)
+    left = residue.until_gone(find, before, seconds)
     return {**left, "sluice audit": residue.audit(lab.config_file)}
 
 
