@@ -64,6 +64,8 @@ class _Instance:
     stopped: float | None = None
     stop_answered: float | None = None
     gone: float | None = None
+    associating: bool = False
+    """It is about to get an elastic IP, and must not end before."""
 
 
 @dataclass(slots=True)
@@ -143,7 +145,9 @@ class Churn:
     def _stop_due(self) -> None:
         now = time.perf_counter()
         for instance in list(self._load.instances.values()):
-            if instance.stopped is None and instance.running is not None and instance.running + self._life <= now:
+            if instance.stopped is not None or instance.running is None or instance.associating:
+                continue
+            if instance.running + self._life <= now:
                 instance.stopped = now
                 self._stops.submit(self._guarded, self._stop, instance)
 
@@ -198,14 +202,14 @@ class Churn:
     def _note(self, instance: _Instance, state: str | None, seen: float, last: _Instance | None) -> _Instance | None:
         load = self._load
         if instance.running is None and state is None:
+            instance.associating = instance.number % _EVERY == 0
             instance.running = time.perf_counter()
             with load.lock:
                 load.starting -= 1
             if last is not None:
                 self._site.talk(instance.id, last.address)
-            if instance.number % _EVERY == 0:
-                allocation = self._free[instance.number // _EVERY % len(self._free)]
-                self._stops.submit(self._guarded, self._associate, (allocation, instance.id))
+            if instance.associating:
+                self._stops.submit(self._guarded, self._associate, instance)
             return instance
         if instance.stop_answered is not None and instance.stop_answered <= seen and state is None:
             instance.gone = time.perf_counter()
@@ -214,8 +218,12 @@ class Churn:
                 load.finished.append(instance)
         return last
 
-    def _associate(self, what: tuple[str, str]) -> None:
-        self._ec2.associate_address(AllocationId=what[0], InstanceId=what[1], AllowReassociation=True)
+    def _associate(self, instance: _Instance) -> None:
+        allocation = self._free[instance.number // _EVERY % len(self._free)]
+        try:
+            self._ec2.associate_address(AllocationId=allocation, InstanceId=instance.id, AllowReassociation=True)
+        finally:
+            instance.associating = False
 
     def _figures(self, begin: float, last: float) -> dict[str, Any]:
         done = self._load.finished
