@@ -28,7 +28,8 @@ _METHOD = (
 )
 _METHOD_AMONG_MANY = (
     "Beside so many instances, 16 a hypervisor, others come and go through API, store, worker, OVSDB, agents, "
-    "controller and switches, all but the guest in them; then switches and database are searched for what is left."
+    f"controller and switches, all but the guest in them, in {scale_churn.VPCS} VPCs by turns; then switches and "
+    "database are searched for what is left."
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +38,10 @@ class CloudSite:
     def ec2(self, connections: int) -> Any:
         """A client of the cloud's one account."""
         return self._cloud.ec2(connections=connections)
+
+    def networks(self) -> Sequence[Mapping[str, Any]]:
+        """The account's default VPC."""
+        return [{}]
 
     def status(self) -> Mapping[str, Any]:
         """The controller's status."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -40,6 +40,9 @@ class Site(Protocol):
 
     def ec2(self, connections: int) -> Any:
         """A boto3 client of an account that has instances of this load alone."""
+
+    def networks(self) -> Sequence[Mapping[str, Any]]:
+        """What RunInstances is told of the network, one after the other in turn; {} = the default one."""
 
     def status(self) -> Mapping[str, Any]:
         """The controller's status."""
@@ -89,6 +92,7 @@ class Churn:
         self._progress = progress
         # One for all threads: making a client costs as much as a hundred calls.
         self._ec2 = site.ec2(2 * _CLIENTS + 1)
+        self._networks = site.networks()
         self._load = _Load()
         self._image = self._ec2.describe_images()["Images"][0]["ImageId"]
         self._free = [self._ec2.allocate_address()["AllocationId"] for _ in range(_ADDRESSES)]
@@ -168,7 +172,8 @@ class Churn:
         instance = _Instance(number, time.perf_counter())
         asked = {"ImageId": self._image, "InstanceType": "t2.nano", "MinCount": 1, "MaxCount": 1}
         try:
-            made = self._ec2.run_instances(**asked)["Instances"][0]
+            network = self._networks[number % len(self._networks)]
+            made = self._ec2.run_instances(**asked, **network)["Instances"][0]
         except BaseException:
             with self._load.lock:
                 self._load.starting -= 1

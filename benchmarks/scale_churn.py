@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks import scale_residue
@@ -10,19 +11,42 @@ from benchmarks.churn_load import API_THREADS, Churn
 from benchmarks.machine import load
 from benchmarks.result import Progress
 from benchmarks.scale_lab import ScaleLab
+from econe_api.store import quotas
 from topologies.control_plane import Keys
+
+VPCS = 20
+_CIDR = "172.31.0.0/20"
 
 
 class LabSite:
     """Implements :class:`benchmarks.churn_load.Site`.
 
-    The load has an account of its own, whose instances are spread over all hosts: the emptiest one gets the next.
+    The load has an account of its own, whose instances are spread over all hosts: the emptiest one gets the next; and
+    VPCs of its own, as many as would hold what runs at a time if each were on a few hosts, like those of the others.
     """
 
     def __init__(self, lab: ScaleLab) -> None:
         self._lab = lab
-        made, _ = lab.filler.account("churn")
+        made, self._caller = lab.filler.account("churn")
         self._keys = Keys(made.access_key_id, made.secret)
+        for quota in (quotas.VPCS, quotas.INTERNET_GATEWAYS):
+            quotas.set_quota(lab.filler.store, made.account_id, quota, VPCS + 1)
+        self._networks = [{"SubnetId": self._subnet()} for _ in range(VPCS)]
+
+    def _subnet(self) -> str:
+        """The subnet of a new VPC with a way to the outside, as elastic IPs want it."""
+        call = partial(self._lab.filler.call, self._caller)
+        vpc = call("CreateVpc", CidrBlock=_CIDR)["Vpc"]["VpcId"]
+        gateway = call("CreateInternetGateway")["InternetGateway"]["InternetGatewayId"]
+        call("AttachInternetGateway", InternetGatewayId=gateway, VpcId=vpc)
+        (table,) = call("DescribeRouteTables", Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"]
+        outside = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
+        call("CreateRoute", RouteTableId=table["RouteTableId"], **outside)
+        return str(call("CreateSubnet", VpcId=vpc, CidrBlock=_CIDR)["Subnet"]["SubnetId"])
+
+    def networks(self) -> Sequence[Mapping[str, Any]]:
+        """Its VPCs."""
+        return self._networks
 
     def ec2(self, connections: int) -> Any:
         """A client of the load's account."""
