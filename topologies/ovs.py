@@ -143,7 +143,7 @@ def unixctl(path: Path, command: str, *arguments: str, timeout: float = 10.0) ->
     try:
         reply = _exchange(path, request, timeout)
     except (OSError, ValueError) as error:
-        raise LabError(f"nobody answers {command} at {path}: {error}") from error
+        raise LabError(f"{path.stem} of {path.parent.name} does not answer {command}: {error}") from error
     if reply.get("error") is not None:
         raise LabError(f"{command}: {str(reply['error']).strip()}")
     return str(reply["result"])
