@@ -73,7 +73,7 @@ def _figure(row: str, lab: ScaleLab, tenant: Tenant, group: str, goal: float) ->
         "host, however many instances of the group it has. OVN's port group has all ports. "
         f"{WITHOUT}"
     )
-    return Figure(row, median(values), goal, counters, method)
+    return Figure(row, median(values), goal, counters, method, grows=goal == _ALL_HOSTS_MS)
 
 
 def _permission(number: int) -> list[dict[str, Any]]:
