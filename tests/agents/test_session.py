@@ -52,8 +52,9 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: self.received)
     @rule()
     def acknowledge(self) -> None:
+        if self.acked != len(self.received):
+            self.pinged = False  # a second acknowledgement of the same answers no ping
         self.acked = len(self.received)
-        self.pinged = False
         self.take(self.session.receive({"type": "ack", "seq": self.acked}, self.now))
 
     @precondition(lambda self: self.acked)
