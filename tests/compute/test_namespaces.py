@@ -78,7 +78,7 @@ def test_instance_has_what_its_specification_says(lab: Lab, backend: NamespaceBa
 
 
 def test_launch_twice_changes_nothing_and_terminate_leaves_nothing(
-    lab: Lab, backend: NamespaceBackend, spec: Spec
+    lab: Lab, backend: NamespaceBackend, spec: Spec, until: Callable[..., None]
 ) -> None:
     wanted = spec("h1", 31)
     name = guest_namespace(lab.name, wanted.instance_id)
@@ -95,7 +95,8 @@ def test_launch_twice_changes_nothing_and_terminate_leaves_nothing(
         assert netns.namespaces(name) == []
         assert not [pid for pid in pids if Path(f"/proc/{pid}/ns/net").exists()]
         assert lab.hypervisor("h1").vsctl("list-ports", "br-int") == "fab0\n"
-        assert port_name(wanted.interfaces[0].id) not in lab.run("h1", "ip", "-o", "link").stdout
+        # The kernel takes a namespace apart, and the pair that reaches into it, after it has said that it is gone.
+        until(lambda: port_name(wanted.interfaces[0].id) not in lab.run("h1", "ip", "-o", "link").stdout)
 
 
 def test_what_is_left_of_a_broken_instance_is_mended_by_launch(
